@@ -1,0 +1,158 @@
+"""Where dead letters are found, and how one is told."""
+
+from __future__ import annotations
+
+import ast
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consecution.cli.console import as_plain
+from consecution.errors import JournalError, short_repr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from consecution.journal.base import Journal, StoredDeadLetter
+
+JOURNALS = Path(".consecution")
+PAGE = 1000
+
+
+def folder_of(target: str, journal: Path | None, of: str | None = None) -> Path:
+    """Give the folder of the journal that a user means, without importing the flow.
+
+    Args:
+        target: The flow's address, or the consecutor's name. The stem of a file names the journal, or else the file
+            holds its name somewhere, as in ``Consecutor(…, "orders")``.
+        journal: What ``--journal`` said; it decides.
+        of: What ``--of`` said: which consecutor of a group is meant.
+
+    Raises:
+        JournalError: There is none; names those that are there.
+    """
+    from consecution.journal.sqlite import has_journal
+
+    if journal is not None:
+        return journal / of if of is not None and has_journal(journal / of) else journal
+    place = target.partition(":")[0]
+    is_file = place.endswith(".py") or "/" in place
+    names = [target] if not is_file and ":" not in target else []
+    names.append(Path(place).stem if is_file else place.rpartition(".")[2])
+    names = [of] if of is not None else names
+    for name in names:
+        if has_journal(JOURNALS / name):
+            return JOURNALS / name
+    there = sorted(path.name for path in JOURNALS.glob("*") if has_journal(path)) if JOURNALS.is_dir() else []
+    if is_file and of is None:
+        meant = [name for name in there if name in _texts_of(Path(place))]
+        if len(meant) == 1:
+            return JOURNALS / meant[0]
+    found = f"there are: {', '.join(there)}" if there else "there is none"
+    message = (
+        f"no journal of {of or target!r} in {JOURNALS.resolve()}; {found}. A journal is removed once all is completed; "
+        f"else give the consecutor's name (of a group: --of NAME), or the folder by --journal"
+    )
+    raise JournalError(message)
+
+
+def _texts_of(file: Path) -> set[str]:
+    """Give the texts that stand in a Python file; none when it can't be read."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return set()
+    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def letters_of(journal: Journal, *, is_standing: bool = True) -> Iterator[StoredDeadLetter]:
+    """Give all dead letters of a journal by rising id, a page at a time."""
+    after_id = 0
+    while page := journal.dead_letters(is_standing=is_standing, after_id=after_id, limit=PAGE):
+        yield from page
+        after_id = page[-1].id
+
+
+def chosen(journal: Journal, ids: Sequence[int]) -> list[StoredDeadLetter]:
+    """Give the dead letters that a user named; all that stand when none was named.
+
+    Raises:
+        JournalError: One isn't there, or stands no longer.
+    """
+    if not ids:
+        return list(letters_of(journal))
+    letters = []
+    for dead_id in dict.fromkeys(ids):
+        letter = journal.dead_letter(dead_id)
+        if letter is None:
+            message = f"no dead letter {dead_id}; `consecution failed list` shows those that are there"
+            raise JournalError(message)
+        if not letter.is_standing:
+            message = f"dead letter {dead_id} is {status(letter)} already; nothing was changed"
+            raise JournalError(message)
+        letters.append(letter)
+    return letters
+
+
+def status(letter: StoredDeadLetter) -> str:
+    """Say in a word or two what was done with a dead letter."""
+    if letter.replayed_as is not None:
+        return "replayed as item {1} of {0}".format(*letter.replayed_as)
+    return "dropped" if letter.is_dropped else "failed"
+
+
+def plain(letter: StoredDeadLetter) -> dict[str, Any]:
+    """Give a dead letter as JSON can hold it."""
+    return {
+        "id": letter.id,
+        "status": status(letter),
+        "producer": letter.producer,
+        "item_number": letter.seq,
+        "attempts": letter.attempts,
+        "item": as_plain(letter.item) if letter.has_item else None,
+        "item_repr": letter.item_repr,
+        "cause": as_plain(letter.cause),
+        "is_crash": letter.is_crash,
+        "replay_of": letter.replay_of,
+        "at": moment(letter.at),
+    }
+
+
+def story(letter: StoredDeadLetter) -> list[str]:
+    """Give the lines that tell all of one dead letter."""
+    lines = [
+        f"dead letter {letter.id}: item {letter.seq} of {letter.producer}, {status(letter)}",
+        f"  item:      {letter.item_repr}",
+        f"  when:      {moment(letter.at)}, after {letter.attempts} attempts",
+    ]
+    if letter.replay_of is not None:
+        lines.append(f"  replay of: dead letter {letter.replay_of}")
+    cause = letter.cause
+    if cause is None:
+        return [*lines, "  cause:     not kept at robustness CONFIRM"]
+    lines += [
+        f"  node:      {cause.node}",
+        f"  value:     {cause.value or '(not known)'}",
+        f"  where:     process {cause.process} on {cause.host or 'this host'}",
+        f"  cause:     {cause.exception}: {cause.message}",
+    ]
+    return [*lines, *("    " + line for line in cause.traceback.rstrip().splitlines())]
+
+
+def row(letter: StoredDeadLetter) -> tuple[str, ...]:
+    """Give the cells of a dead letter in the list."""
+    cause = letter.cause
+    return (
+        str(letter.id),
+        f"{letter.producer}:{letter.seq}",
+        str(letter.attempts),
+        cause.node if cause else "-",
+        f"{cause.exception}: {cause.message}".partition("\n")[0] if cause else "-",
+        short_repr(letter.item) if letter.has_item else letter.item_repr,
+        status(letter),
+    )
+
+
+def moment(at: float) -> str:
+    """Give local time as ISO 8601, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(at))

@@ -1,0 +1,92 @@
+"""What a run came to, for people on stderr and for programs on stdout."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from consecution.cli.console import as_plain
+from consecution.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from consecution.report import Failure, Report
+
+FAILURES_SHOWN = 5
+
+
+def exit_code(report: Report) -> ExitCode:
+    """Give the code that a run ends with."""
+    if report.failed or report.state_lost:
+        return ExitCode.SOME_FAILED
+    if not report.is_finished:
+        return ExitCode.INTERRUPTED
+    return ExitCode.DONE if report else ExitCode.SOME_FAILED
+
+
+def report_object(report: Report) -> dict[str, Any]:
+    """Give the Report's fields as JSON can hold them, and ``is_true``: what ``bool(report)`` is."""
+    told: dict[str, Any] = as_plain(report)
+    return {**told, "is_true": bool(report)}
+
+
+def summary_lines(name: str, report: Report, *, flow: str, words: str = "", has_journal: bool = True) -> list[str]:
+    """Give the lines that tell how a run ended.
+
+    Args:
+        name: The consecutor's name.
+        report: Its report.
+        flow: The flow's address as the user wrote it, for the command that shows more.
+        words: What that command must be given besides, with a space before it.
+        has_journal: Dead letters and unfinished items were kept.
+    """
+    seconds = max(report.elapsed_s, 1e-9)
+    lines = [f"{name}: {report} ({report.completed / seconds:,.0f}/s)"]
+    if not report.is_finished:
+        open_ = report.introduced - report.completed - report.failed
+        again = "run it again to go on" if has_journal else "without a journal the next run begins anew"
+        lines.append(f"  stopped before the end, {open_:,} items unfinished; {again}")
+    lines += [f"  failed: {failure}" for failure in report.failures[-FAILURES_SHOWN:]]
+    if report.failed > FAILURES_SHOWN:
+        lines.append(f"  … and {report.failed - FAILURES_SHOWN:,} more")
+    if report.failed and not has_journal:
+        lines.append("  to do: nothing keeps what failed; --failed FILE writes it down, --journal DIR keeps it")
+    lines += (
+        []
+        if not has_journal
+        else [
+            f"  to do: consecution failed list {more}; after the fix: consecution failed replay {more} --all"
+            for more in (f"{flow}{of}{words}" for of in _with_failures(report))
+        ]
+    )
+    lost = sorted(report.state_lost)
+    lines += [f"  state lost: what {node!r} summed may be wrong; run it again with --fresh" for node in lost]
+    return [*lines, *(f"  {inner}: {part}" for inner, part in report.by_consecutor.items())]
+
+
+def _with_failures(report: Report) -> list[str]:
+    """Give what names, behind a command, the consecutors that have dead letters; "" when there is only one at all."""
+    if report.by_consecutor:
+        return [f" --of {name}" for name, part in report.by_consecutor.items() if part.failed]
+    return [""] if report.failed else []
+
+
+def write_failures(report: Report, path: Path) -> None:
+    """Write the failures that a report holds as JSON lines; an empty file when there are none.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    lines = (json.dumps(_failure(failure), ensure_ascii=False) + "\n" for failure in report.failures)
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {
+        "producer": failure.producer,
+        "item_number": failure.seq,
+        "item": as_plain(failure.item),
+        "attempts": failure.attempts,
+        "cause": as_plain(failure.cause),
+    }

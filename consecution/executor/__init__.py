@@ -1,0 +1,1 @@
+"""What runs frames of items through a stage."""

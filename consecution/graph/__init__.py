@@ -1,0 +1,30 @@
+"""The graph: nodes, the operators that link them, and the frozen Dag. Pure."""
+
+from .brackets import BRACKETS as BRACKETS
+from .brackets import Bracket as Bracket
+from .brackets import Brackets as Brackets
+from .chunk import Chunk as Chunk
+from .compose import broadcast as broadcast
+from .compose import merge as merge
+from .compose import route as route
+from .dag import Dag as Dag
+from .dag import Edge as Edge
+from .dag import Output as Output
+from .fingerprint import compare as compare
+from .instantiate import instantiate as instantiate
+from .node import Node as Node
+from .nodes import Broadcast as Broadcast
+from .nodes import Collect as Collect
+from .nodes import Filter as Filter
+from .nodes import FlatMap as FlatMap
+from .nodes import Map as Map
+from .nodes import Merge as Merge
+from .options import NodeOptions as NodeOptions
+from .routing import Route as Route
+from .routing import RouteError as RouteError
+from .slot import NodeRuntime as NodeRuntime
+from .source import Rows as Rows
+from .source import Source as Source
+from .view import Composable as Composable
+from .view import Endpoint as Endpoint
+from .view import View as View

@@ -1,0 +1,1 @@
+"""What a producer must still finish, on disk."""

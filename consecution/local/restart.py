@@ -1,0 +1,167 @@
+"""What a dead process had in work, found at the next start (R15).
+
+Rules of this module: it reads the crash slots and root tables of a journal's folder, and makes new ones.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from consecution.errors import JournalError, ProtocolError
+from consecution.guarantee.messages import Cause
+from consecution.journal.slots import ALL, CrashSlots, RootTable, read_roots, read_slots
+from consecution.wire.plain import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FOLDER = "in-work"
+CAUSE_NAME = "cause"
+CRASH = Cause(
+    node="",
+    exception="ProcessDied",
+    message="the process died with this item in work (killed, out of memory, os._exit or a segmentation fault)",
+)
+
+
+class InWorkFiles:
+    """The crash slots and root tables of one journal.
+
+    Args:
+        journal: The journal's folder.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self._folder = journal / FOLDER
+        self._slots: list[CrashSlots] = []
+        self._tables: list[RootTable] = []
+        self._keeps_slots = False
+
+    def suspects(self, producers: Sequence[str]) -> tuple[dict[str, list[int]], bool]:
+        """Give the items that were in work when the last process died.
+
+        Args:
+            producers: Names, in the order in which their tables were made.
+
+        Returns:
+            Their seqs by producer, and whether it was one item alone, which is charged. A root that is settled or
+            replaced names an item that can't be found any more, but it was in work beside the others.
+        """
+        slots = [slot for path in self._dead_slots() for slot in read_slots(path)]
+        found: dict[str, list[int]] = {}
+        known: set[int] = set()
+        for name in producers:
+            seqs: set[int] = set()
+            roots = read_roots(self._table(name))
+            known |= roots.keys()
+            for slot in slots:
+                for root, first, count in slot.runs:
+                    items = roots.get(root, [])
+                    seqs.update(items if count == ALL else items[first : first + count])
+            if seqs:
+                found[name] = sorted(seqs)
+        is_one = sum(map(len, found.values())) == 1 and not any(slot.is_cut for slot in slots)
+        is_all_known = known.issuperset(root for slot in slots for root, _, _ in slot.runs)
+        return found, is_one and is_all_known
+
+    def alone(self, producers: Sequence[str]) -> dict[str, list[int]]:
+        """Give the one item that was under way when the last process crashed, by producer; {} when there were others.
+
+        That it crashed says the word that its parent has left.
+
+        Args:
+            producers: Names, in the order in which their tables were made.
+        """
+        if not (self._folder / CAUSE_NAME).is_file():
+            return {}
+        out = [(name, seqs) for name in producers for seqs in read_roots(self._table(name)).values()]
+        return dict(out) if [len(seqs) for _, seqs in out] == [1] else {}
+
+    def cause(self) -> Cause:
+        """How the last process died: as its parent left word, or in general terms.
+
+        Raises:
+            JournalError: The word can't be read.
+        """
+        path = self._folder / CAUSE_NAME
+        if not path.is_file():
+            return CRASH
+        try:
+            return decode(path.read_bytes(), (Cause,))
+        except ProtocolError as error:
+            message = f"{path} doesn't say how the last process died: {error}; remove it"
+            raise JournalError(message) from error
+
+    def _dead_slots(self) -> list[Path]:
+        """Slots whose writer is dead; that of an executor has its process id at its end."""
+        return [path for path in sorted(self._folder.glob("host-*")) if not _is_alive(path.name.split("-")[2:])]
+
+    def begin(self, *, keeps_slots: bool = False) -> None:
+        """Forget the dead process's files; what they say must be in the journal by now.
+
+        Args:
+            keeps_slots: Only the root tables are this process's: who owns the slots removes them.
+        """
+        self._keeps_slots = keeps_slots
+        if keeps_slots:
+            for path in (*self._folder.glob("roots-*"), *self._folder.glob(CAUSE_NAME), *self._dead_slots()):
+                path.unlink()
+        elif self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def slots(self, host: int) -> CrashSlots:
+        """Make the slot of a host."""
+        slots = CrashSlots(self._folder / f"host-{host}")
+        self._slots.append(slots)
+        return slots
+
+    def table(self, producer: str) -> RootTable:
+        """Make the root table of a producer."""
+        table = RootTable(self._table(producer))
+        self._tables.append(table)
+        return table
+
+    def _table(self, producer: str) -> Path:
+        safe = producer.encode().hex()
+        return self._folder / f"roots-{safe}"
+
+    def close(self) -> None:
+        """Remove them: the run ended in good order."""
+        for slots in self._slots:
+            slots.close()
+        for table in self._tables:
+            table.close()
+        if self._keeps_slots:
+            for path in self._folder.glob("roots-*"):
+                path.unlink()
+        elif self._folder.exists():
+            shutil.rmtree(self._folder)
+
+
+def leave_cause(folder: Path, cause: Cause) -> None:
+    """Leave word beside a dead process's slot on how it died, for the next start that reads it."""
+    path = folder / CAUSE_NAME
+    half = path.with_suffix(".part")
+    half.write_bytes(encode(cause))
+    half.rename(path)
+
+
+def slot_name(host: int, process: int) -> str:
+    """Name of the slot file of an executor that is a process of its own."""
+    return f"host-{host}-{process}"
+
+
+def _is_alive(process: list[str]) -> bool:
+    if not process:
+        return False
+    try:
+        os.kill(int(process[0]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

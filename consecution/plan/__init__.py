@@ -1,0 +1,1 @@
+"""From a Dag to stages, tasks and groupings. Pure."""

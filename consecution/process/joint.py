@@ -1,0 +1,113 @@
+"""What joins an executor to those of other topologies, when its consecutor is one of a group on a cluster (R21).
+
+Rules of this module: used from the executor's main thread. Doors and producers hand over to passages of the bridge;
+what comes over the bridge is read by the consecutor's own `Handover` producers. That nothing more comes is a word of
+the coordinator, in the placement: the topology before is over.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from consecution.between.runs import prepare_links
+from consecution.executor.door import doors_in
+from consecution.guarantee.levels import Robustness
+from consecution.local.notices import Audience
+from consecution.process.bridge.passage import Passage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from consecution.consecutor import Consecutor
+    from consecution.local.opening import OpenedIntake
+    from consecution.plan.stages import Plan
+    from consecution.process.bridge.bridge import Bridge
+    from consecution.producers.handover import Handover, Taker
+    from consecution.wire.placement import Placement
+
+FLUSH_S = 2.0
+FLUSH_LOOK_S = 0.01
+
+
+class Joint:
+    """The ways in and out of one executor.
+
+    Args:
+        consecutor: Of this topology, as the flow makes it.
+        bridge: Started by the owner, and closed by `close`.
+        wake: Lets the main thread look again; called from any thread.
+    """
+
+    def __init__(self, consecutor: Consecutor, bridge: Bridge, wake: Callable[[], None]) -> None:
+        group = consecutor.group_in_order
+        prepare_links(group, group[0], group[0].feeds)
+        self._consecutor = consecutor
+        self._bridge = bridge
+        self._passages = [
+            Passage(f"{consecutor.name}.{link.output}", partial(bridge.hand, number), is_async=link.is_async)
+            for number, link in enumerate(consecutor.links)
+        ]
+        self._handovers: dict[int, Handover] = {}
+        for place, (producer, _) in enumerate(consecutor.feeds):
+            for link in consecutor.inputs:
+                if producer is link.handover:
+                    self._handovers[place] = link.handover
+        has_outcomes = consecutor.robustness is not Robustness.NONE
+        ways = list(zip(consecutor.links, self._passages, strict=True))
+        self.audience = Audience(
+            consecutor.name,
+            failed=tuple(way for link, way in ways if link.is_failed),
+            batch_ends=tuple(
+                way
+                for link, way in ways
+                if has_outcomes and link.target.batch_ends and not (link.is_failed or link.is_async)
+            ),
+            wake=wake,
+        )
+
+    def doors(self, plan: Plan) -> dict[int, tuple[Taker, bool]]:
+        """The tasks of a plan that are doors, with where they lead and whether they are async."""
+        ways = [way for link, way in zip(self._consecutor.links, self._passages, strict=True) if not link.is_failed]
+        return doors_in(self._consecutor.run_dag, plan, ways)
+
+    def place(self, placement: Placement) -> None:
+        """Take a placement."""
+        self._bridge.place(placement)
+        for inlet in placement.inlets:
+            if inlet.is_over and inlet.place in self._handovers:
+                self._handovers[inlet.place].end()
+
+    def opened(self, intake: OpenedIntake) -> None:
+        """Let items in: the producers of this process are open."""
+        names = {feed.place: feed.name for feed in intake.intake.feeds}
+        self._bridge.take_in(self._handovers, lambda place: intake.knows_items_of(names[place]))
+
+    @property
+    def dropped(self) -> int:
+        """Items of async outputs that found no room."""
+        return sum(way.dropped for way in self._passages)
+
+    @property
+    def is_doubled(self) -> bool:
+        """Whether it took items that may have come before, from a run that began anew."""
+        return self._bridge.is_doubled
+
+    def check(self) -> None:
+        """Raise what broke the bridge.
+
+        Raises:
+            ClusterError: It broke.
+        """
+        self._bridge.check()
+
+    def flush(self) -> None:
+        """Give what async outputs still have to say a little time: nothing was promised, and most of it arrives."""
+        end = time.monotonic() + FLUSH_S
+        while any(way.is_async and way.waiting_items for way in self._passages) and time.monotonic() < end:
+            time.sleep(FLUSH_LOOK_S)
+
+    def close(self) -> None:
+        """Close the bridge."""
+        self._bridge.close()

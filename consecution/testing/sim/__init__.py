@@ -1,0 +1,7 @@
+"""A simulator: the real cores on virtual time, network and disks, with an oracle that counts true trees."""
+
+from consecution.testing.sim.promises import Promise as Promise
+from consecution.testing.sim.promises import Violation as Violation
+from consecution.testing.sim.scenario import Scenario as Scenario
+from consecution.testing.sim.scenario import scenario_of as scenario_of
+from consecution.testing.sim.world import SimWorld as SimWorld

@@ -1,0 +1,1 @@
+"""Reliable links between incarnations, over memory or ZeroMQ."""

@@ -1,0 +1,1 @@
+"""Items as bytes: MessagePack with types that keep what Python means."""

@@ -1,0 +1,1 @@
+"""The pictures of the examples: which there are, and how they are drawn."""

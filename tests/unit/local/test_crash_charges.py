@@ -1,0 +1,157 @@
+"""A death charges one item alone, and what it charges outlives the next death (protocol.md R15)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from consecution import Map
+from consecution.graph import Dag
+from consecution.guarantee.ids import id_maker
+from consecution.guarantee.levels import Robustness
+from consecution.guarantee.messages import Cause, Verdict
+from consecution.journal.slots import CrashSlots
+from consecution.local.opening import Identity, OpenedIntake, Settings, open_intake
+from consecution.local.restart import FOLDER, InWorkFiles, leave_cause
+from consecution.plan.stages import plan_of
+from consecution.producers import as_producer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "sequence"
+REPLAYS_MAX = 1
+
+
+class Lives:
+    """One journal, and the lives of the process that has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.new_id = id_maker(b"lives")
+        self.opened: OpenedIntake | None = None
+
+    def begin(self, *, is_careful: bool = False) -> OpenedIntake:
+        dag = Dag.of(Map(abs), "flow")
+        self.opened = open_intake(
+            dag,
+            plan_of(dag, [dag.entries]),
+            [(as_producer([10, 11, 12]), dag.entries)],
+            Settings("flow", Robustness.REPLAY, REPLAYS_MAX, 30.0, 100, self.folder),
+            identity=Identity(self.new_id, lambda: 1, lambda owner: self.new_id),
+            incarnation_of=lambda task: 2,
+            is_careful=is_careful,
+        )
+        self.opened.begin()
+        self.opened.intake.be_careful(is_careful)
+        return self.opened
+
+    def dies(self, *in_work: tuple[int, int, int]) -> None:
+        """The process dies with these origins in work; `InWorkFiles` finds them at the next start."""
+        assert self.opened is not None
+        slots = CrashSlots(self.folder / FOLDER / "host-0")
+        slots.write(in_work)
+        slots.close()
+        self.opened.abandon()
+        self.opened = None
+
+    def root_of(self, seq: int) -> int:
+        """The root under which an item is out."""
+        assert self.opened is not None
+        [feed] = self.opened.intake.feeds
+        return next(root for root, load in feed.window._out.items() if seq in load.seqs)
+
+
+@pytest.fixture
+def lives(tmp_path):
+    one = Lives(tmp_path / "journal")
+    yield one
+    if one.opened is not None:
+        one.opened.abandon()
+
+
+def turn(opened):
+    """Take back, commit and send, as some turns of the engine do."""
+    for _ in range(3):
+        opened.intake.commit(100.0, force=True)
+        opened.intake.feed(100.0, reads=True, draining=False)
+        list(opened.intake.due())
+
+
+def test_a_charge_is_in_the_journal_before_anything_runs(lives):
+    """The schedule: two items that kill their process took turns for ever.
+
+    1. Item 0 dies alone for the second time; the restart makes a dead letter of it, in memory.
+    2. In the same turn item 1 goes out and kills the process, before the dead letter is committed.
+    3. The next start charges item 1, knows nothing of item 0's second attempt, and sends it out again.
+    """
+    opened = lives.begin()
+    for _ in range(1 + REPLAYS_MAX):
+        turn(opened)
+        lives.dies((lives.root_of(0), 0, 1))
+        opened = lives.begin()
+    opened.abandon()  # it dies again, of something else, before its window has committed anything
+    opened = lives.begin()
+    turn(opened)
+    [letter] = opened.journal.dead_letters()
+    assert (letter.seq, letter.attempts) == (0, 1 + REPLAYS_MAX)
+    assert letter.cause is not None
+    assert letter.cause.exception == "ProcessDied"
+
+
+def test_an_item_is_not_charged_for_a_death_with_another_in_work_whose_root_was_replaced(lives):
+    """The schedule: an innocent was charged.
+
+    1. A tree with the guilty item is lost; the item goes out again under a new root, the old one is forgotten.
+    2. A chunk joins a left-over value of the old root with an innocent item, and the process dies of it.
+    3. The slot names two roots, and the table knows only the innocent's.
+    """
+    opened = lives.begin()
+    turn(opened)
+    innocent, unknown = lives.root_of(0), 4711
+    lives.dies((innocent, 0, 1), (unknown, 0, 1))
+    suspects, is_charged = InWorkFiles(lives.folder).suspects([NAME])
+    assert (suspects, is_charged) == ({NAME: [0]}, False)
+    opened = lives.begin()
+    turn(opened)
+    assert lives.root_of(0)
+    assert not opened.journal.dead_letters()
+
+
+SEGV = Cause("", "ExecutorDied", "killed by signal 11 (SIGSEGV)")
+
+
+def test_the_only_item_under_way_at_crashes_with_an_empty_slot_is_charged_while_items_go_one_by_one(lives):
+    """An item damages its process, which dies later. Item 0 is innocent: it is completed before item 1 goes out."""
+    opened = lives.begin(is_careful=True)
+    turn(opened)
+    [feed] = opened.intake.feeds
+    feed.settle(Verdict(lives.root_of(0), 1), 100.0)
+    for _ in range(1 + REPLAYS_MAX):
+        turn(opened)
+        assert lives.root_of(1)
+        lives.dies()
+        leave_cause(lives.folder / FOLDER, SEGV)
+        opened = lives.begin(is_careful=True)
+    turn(opened)
+    [letter] = opened.journal.dead_letters()
+    assert (letter.seq, letter.attempts, letter.cause) == (1, 1 + REPLAYS_MAX, SEGV)
+    assert lives.root_of(2)
+
+
+@pytest.mark.parametrize("why", ["not careful", "no crash", "others under way", "one of a batch"])
+def test_an_item_is_not_charged_for_a_crash_with_an_empty_slot_that_may_be_of_another(lives, why):
+    opened = lives.begin(is_careful=why not in ("others under way", "one of a batch"))
+    turn(opened)
+    if why == "others under way":
+        [feed] = opened.intake.feeds
+        feed._root_table.put(4711, (1,))
+    lives.dies()
+    if why != "no crash":
+        leave_cause(lives.folder / FOLDER, SEGV)
+    opened = lives.begin(is_careful=why != "not careful")
+    turn(opened)
+    assert not opened.journal.dead_letters()
+    [feed] = opened.intake.feeds
+    assert not feed._attempts
