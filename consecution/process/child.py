@@ -445,9 +445,13 @@ class Executor:
     def _has_ended_more(self) -> bool:
         """Whether something ended that the parent waits for; told at once."""
         intake = self.peer.intake
-        ends = (self.peer.tasks_ended, intake is None or (intake.is_idle and intake.is_at_end))
+        ends = (self._tasks_ended(), intake is None or (intake.is_idle and intake.is_at_end))
         had, self._ends = self._ends, ends
         return ends != had
+
+    def _tasks_ended(self) -> frozenset[int]:
+        ended = self.peer.tasks_ended
+        return ended if self._joint is None else ended - self._joint.kept_open(ended, self._now())
 
     def _place(self, placement: Placement) -> None:
         peer = self.peer
@@ -512,7 +516,7 @@ class Executor:
         return Told(
             number=0 if peer.placement is None else peer.placement.number,
             feeds=feeds,
-            tasks_ended=tuple(sorted(peer.tasks_ended)),
+            tasks_ended=tuple(sorted(self._tasks_ended())),
             letters=letters,
             node_failures=failures,
             state_lost=peer.state_lost if intake is None else intake.tally.state_lost,

@@ -7,6 +7,7 @@ the coordinator, in the placement: the topology before is over.
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from consecution.producers.handover import Handover, Taker
     from consecution.wire.placement import Placement
 
+log = logging.getLogger(__name__)
+
+ASYNC_END_S = 10.0
 FLUSH_S = 2.0
 FLUSH_LOOK_S = 0.01
 
@@ -49,6 +53,8 @@ class Joint:
             Passage(f"{consecutor.name}.{link.output}", partial(bridge.hand, number), is_async=link.is_async)
             for number, link in enumerate(consecutor.links)
         ]
+        self._async_doors: dict[int, Taker] = {}
+        self._kept_open: dict[int, float] = {}
         self._handovers: dict[int, Handover] = {}
         for place, (producer, _) in enumerate(consecutor.feeds):
             for link in consecutor.inputs:
@@ -70,7 +76,23 @@ class Joint:
     def doors(self, plan: Plan) -> dict[int, tuple[Taker, bool]]:
         """The tasks of a plan that are doors, with where they lead and whether they are async."""
         ways = [way for link, way in zip(self._consecutor.links, self._passages, strict=True) if not link.is_failed]
-        return doors_in(self._consecutor.run_dag, plan, ways)
+        doors = doors_in(self._consecutor.run_dag, plan, ways)
+        self._async_doors = {task: way for task, (way, is_async) in doors.items() if is_async}
+        return doors
+
+    def kept_open(self, ended: frozenset[int], now: float) -> frozenset[int]:
+        """Of the tasks that have ended, those that aren't to be told as ended yet.
+
+        An async door has ended when its last item was handed over. Were the topology over then, nobody would learn any
+        more where a consecutor is that isn't ready yet: it stays for what its async outputs still hold, `ASYNC_END_S`
+        at most.
+        """
+        self._kept_open = {
+            task: self._kept_open.get(task, now + ASYNC_END_S)
+            for task, way in self._async_doors.items()
+            if task in ended and way.waiting_items
+        }
+        return frozenset(task for task, until in self._kept_open.items() if now < until)
 
     def place(self, placement: Placement) -> None:
         """Take a placement."""
@@ -103,10 +125,13 @@ class Joint:
         self._bridge.check()
 
     def flush(self) -> None:
-        """Give what async outputs still have to say a little time: nothing was promised, and most of it arrives."""
+        """Give what async outputs still hold a little time: after a drain nobody waited for it. The rest is counted."""
         end = time.monotonic() + FLUSH_S
         while any(way.is_async and way.waiting_items for way in self._passages) and time.monotonic() < end:
             time.sleep(FLUSH_LOOK_S)
+        for way in self._passages:
+            if way.is_async and (lost := way.give_up()):
+                log.warning("%s ended with %d items that nobody had taken in time; they are dropped", way.name, lost)
 
     def close(self) -> None:
         """Close the bridge."""

@@ -32,7 +32,7 @@ class Passage:
 
     Attributes:
         offered: Items that were handed over.
-        dropped: Items of an async output that found no room.
+        dropped: Items of an async output that found no room, or were given up.
     """
 
     def __init__(
@@ -72,6 +72,13 @@ class Passage:
             self.dropped += dropped
         return dropped
 
+    def give_up(self) -> int:
+        """Count what waits as dropped: the process ends. Gives how many."""
+        with self._lock:
+            lost, self._waiting = self._waiting, 0
+            self.dropped += lost
+        return lost
+
     def _offer(self, items: list[Any], taken: Callable[[], None] | None) -> None:
         self.offered += len(items)
         self._waiting += len(items)
@@ -82,7 +89,7 @@ class Passage:
 
     def _taken(self, count: int, taken: Callable[[], None] | None) -> None:
         with self._lock:
-            self._waiting -= count
+            self._waiting = max(0, self._waiting - count)  # it may have been given up
         if taken is not None:
             taken()
 
