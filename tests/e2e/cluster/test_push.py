@@ -182,12 +182,11 @@ def test_pushes_go_on_over_killed_executors_coordinators_and_workers_and_none_is
 def test_a_full_pipeline_holds_a_push_back_until_there_is_room(shared: Cluster, out: Path) -> None:
     """64 items may be unfinished, 10,000 wait in the Pusher; the next one hears that there is no room now."""
     start(shared, out, "full", gate="yes")
-    with Client(shared.address, timeout_s=2.0) as client:
-        assert len(client.push_all("full", range(64))) == 64
-        with pytest.raises(NotDone, match="its window may be full"):
-            client.push("full", 64, key="late")
-        (out / "open").touch()
-        assert client.push("full", 64, key="late").wait(30) == "completed"
+    assert len(shared.client.push_all("full", range(64))) == 64
+    with Client(shared.address, timeout_s=5.0) as hasty, pytest.raises(NotDone, match="its window may be full"):
+        hasty.push("full", 64, key="late")
+    (out / "open").touch()
+    assert shared.client.push("full", 64, key="late").wait(30) == "completed"
     shared.client.drain("full")
     assert shared.wait_until_over("full").summary.completed == 65
     assert len(written(out)) == 65
