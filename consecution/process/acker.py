@@ -20,9 +20,10 @@ from consecution.wire.messages import Sums, Verdicts
 from consecution.wire.placement import Phase, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from consecution.guarantee.ledger import LedgerEvent
+    from consecution.guarantee.messages import Incarnation
     from consecution.transport.base import Transport, TransportNews
     from consecution.wire.placement import Death, Placement
 
@@ -139,7 +140,7 @@ class AckerProcess:
             audits_fired=self._ledger.counts.audit_fired,
             open_roots=len(self._ledger),
             refused=self._refused,
-            stuck=stuck_links(self._transport),
+            stuck=stuck_links(self._transport.unanswered(STUCK_S)),
         )
 
     def end(self) -> None:
@@ -189,9 +190,9 @@ def suspects_of(death: Death) -> Suspects:
     return Suspects(death.incarnation, tuple(origins), death.cause)
 
 
-def stuck_links(transport: Transport) -> tuple[StuckLink, ...]:
-    """Links on which nothing was confirmed for long, as the parent is told: the longest first."""
-    found = sorted(transport.unanswered(STUCK_S), key=lambda one: (-one[1], one[0]))
+def stuck_links(unanswered: Iterable[tuple[Incarnation, float, int]]) -> tuple[StuckLink, ...]:
+    """Who owes an answer for `STUCK_S`, as the parent is told: the longest first."""
+    found = sorted(unanswered, key=lambda one: (-one[1], one[0]))
     return tuple(StuckLink(to, for_s, waiting) for to, for_s, waiting in found[:STUCK_MAX])
 
 

@@ -49,6 +49,7 @@ from consecution.process.words import broke_of, counts_of, letter_of, settings_o
 from consecution.transport.zeromq import Keys, ZmqTransport, new_keys
 from consecution.wire.codec import ItemNotPackable, pack_items
 from consecution.wire.control import (
+    STUCK_S,
     AskItems,
     Begin,
     Born,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from consecution.local.stores import Stores
     from consecution.process.channel import Channel
     from consecution.transport.base import Transport
+    from consecution.wire.control import StuckLink
     from consecution.wire.placement import Placement
 
 log = logging.getLogger(__name__)
@@ -526,10 +528,16 @@ class Executor:
             oldest_s=peer.working.awaited_s(self._now()),
             source_error=None if intake is None or intake.error is None else str(intake.error),
             source_is_code=intake is not None and isinstance(intake.error, UserCodeError),
-            stuck=stuck_links(self._transport),
+            stuck=self._stuck(),
             outputs_dropped=0 if self._joint is None else self._joint.dropped,
             is_doubled=self._joint is not None and self._joint.is_doubled,
         )
+
+    def _stuck(self) -> tuple[StuckLink, ...]:
+        unanswered = self._transport.unanswered(STUCK_S)
+        if self._joint is not None:
+            unanswered += self._joint.unanswered(STUCK_S)
+        return stuck_links(unanswered)
 
     @property
     def _has_letters(self) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consecution.consecutor import Consecutor
+    from consecution.guarantee.messages import Incarnation
     from consecution.local.opening import OpenedIntake
     from consecution.plan.stages import Plan
     from consecution.process.bridge.bridge import Bridge
@@ -115,6 +116,10 @@ class Joint:
     def is_doubled(self) -> bool:
         """Whether it took items that may have come before, from a run that began anew."""
         return self._bridge.is_doubled
+
+    def unanswered(self, longer_s: float) -> list[tuple[Incarnation, float, int]]:
+        """Processes of other topologies that owe an answer for so many seconds; see `Bridge.unanswered`."""
+        return self._bridge.unanswered(longer_s)
 
     def check(self) -> None:
         """Raise what broke the bridge.

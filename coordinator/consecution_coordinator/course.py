@@ -75,6 +75,7 @@ class Course:
         reserved: Slots that it leaves to others of its group while it is pending.
         known_letters: Producer and seq of each dead letter that is kept, so that none is kept twice.
         stuck: Ways from one worker to another on which nothing is confirmed.
+        takers: Processes of other topologies that take what this one hands over, with their topologies, by incarnation.
         avoided: Workers that gave way to one that they didn't reach, and until when nothing is placed there.
     """
 
@@ -91,6 +92,7 @@ class Course:
     reserved: int = 0
     known_letters: set[tuple[str, int]] = field(default_factory=set)
     stuck: dict[Way, Stuck] = field(default_factory=dict)
+    takers: dict[int, tuple[Course, Member]] = field(default_factory=dict)
     avoided: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -151,12 +151,14 @@ def _wire(courses: Mapping[str, Course], course: Course) -> bool:
     if not course.is_live:
         return False
     outlets = []
+    course.takers = {}
     for number, link, target in behind(courses, course):
         found = target.feeder(link.place)
         if found is None:
             continue
         taker, is_ready = found
         outlet = Outlet(number, link.place, taker.incarnation, taker.bridge, taker.key)
+        course.takers[taker.incarnation] = target, taker
         if is_ready or outlet in course.kept.outlets:  # after a restart of the coordinator nobody is known to be ready
             outlets.append(outlet)
     inlets = tuple(

@@ -11,6 +11,7 @@ Rules of this module: pure.
    placed elsewhere, as if it had died, and nothing is placed on it for `avoid_s`, or until a user rebalances. It is one
    without producers, whose journals are on its disk; of several the one whose going leaves fewest such pairs. What
    loses more than time by a death only waits: a level without replay, and a run that would begin anew (R17).
+4. What a process hands over to another topology goes a way of the same kind: it is shown with the topology that waits.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def shown(course: Course, desk: Desk) -> tuple[StuckStatus, ...]:
 def stuck_links(course: Course, desk: Desk) -> tuple[StuckStatus, ...]:
     """The links of a topology that are stuck now, by their ends."""
     kept = course.kept
-    members = {member.incarnation: member for member in kept.members}
+    ends = {member.incarnation: (course, member) for member in kept.members} | course.takers
     found: list[StuckStatus] = []
     for seat in kept.seats:
         live = course.lives[seat.key]
@@ -67,11 +68,12 @@ def stuck_links(course: Course, desk: Desk) -> tuple[StuckStatus, ...]:
         if told is None or not told.stuck or not _is_heard(live, desk):
             continue
         for link in told.stuck:
-            other = members.get(link.to)
-            key = (other.role.value, other.index) if other is not None else None
-            if other is None or key is None or not _can_answer(course, key, link.for_s, desk):
+            owner, other = ends.get(link.to, (course, None))
+            if other is None or not _can_answer(owner, (other.role.value, other.index), link.for_s, desk):
                 continue
             one, two = f"{seat.role}-{seat.index}", f"{other.role.value}-{other.index}"
+            if owner is not course:
+                two = f"{owner.name}'s {two}"
             found.append(StuckStatus(one, seat.worker, two, other.worker, link.for_s, link.waiting))
     return tuple(sorted(found, key=lambda one: (one.worker, one.to_worker, one.process, one.to)))
 
@@ -123,7 +125,8 @@ def _give_way(course: Course, desk: Desk) -> None:
         if stuck.is_told and stuck.since <= latest and stuck.seen_at == desk.now
     }
     with_feeds = {seat.worker for seat in course.kept.seats if seat.feeds}
-    others = {name for pair in cut for name in pair if pair[0] != pair[1]} - with_feeds
+    seated = {seat.worker for seat in course.kept.seats}
+    others = {name for pair in cut for name in pair if pair[0] != pair[1]} & seated - with_feeds
     if not others or not {room.name for room in desk.rooms()} - others:
         return
     sizes = Counter(seat.worker for seat in course.kept.seats)

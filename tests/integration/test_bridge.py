@@ -194,3 +194,21 @@ def test_whatever_else_comes_to_a_bridge_changes_nothing(writer: Writer, stack: 
         wait_for(lambda: there.journalled() == 1, 10)
     finally:
         context.destroy(linger=0)
+
+
+def test_who_cant_be_reached_is_told_until_it_answers(writer: Writer, stack: ExitStack, wait_for: WaitFor) -> None:
+    with socket.socket() as taken:  # somebody is there, and never says a word
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        silent = Outlet(0, PLACE, 9, f"tcp://127.0.0.1:{taken.getsockname()[1]}", None)
+        writer.bridge.place(placement(1, outlets=(silent,)))
+        writer.passage.offer(["a"], writer.told.set)
+        wait_for(lambda: writer.bridge.unanswered(0.5), 10)
+        ((target, for_s, waiting),) = writer.bridge.unanswered(0.5)
+        assert (target, waiting) == (9, 1)
+        assert for_s >= 0.5
+    there = reader(stack, 11)
+    writer.bridge.place(placement(2, outlets=(there.outlet(),)))
+    wait_for(lambda: there.journalled() == 1, 10)
+    wait_for(writer.told.is_set, 10)
+    assert writer.bridge.unanswered(0.0) == []

@@ -103,6 +103,12 @@ class Bridge:
         """Whether items came that may have come before, from a run that began anew."""
         return self._receiver.is_doubled
 
+    def unanswered(self, longer_s: float) -> list[tuple[Incarnation, float, int]]:
+        """Who owes an answer for so many seconds: (target, seconds, pieces that wait for it)."""
+        now = time.monotonic()
+        owed = (sender.unanswered(now) for sender in self._senders)
+        return [one for one in owed if one is not None and one[1] >= longer_s]
+
     def check(self) -> None:
         """Raise what ended its thread.
 

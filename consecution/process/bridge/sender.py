@@ -6,7 +6,8 @@ Rules of this module: pure.
 2. A stream is to one incarnation. To a new one it begins anew, with the first piece that isn't journalled: what the
    old one had journalled and not said is handed over twice, never lost.
 3. What is lost with a connection is sent again when the answer to a question says that it didn't come, and only then:
-   a target that is held back is silent for as long as it likes.
+   a target that is held back is silent for as long as it likes. To a question it owes an answer at once: who gives none
+   can't be reached.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class Sender:
         self._sent_when_asked = 0
         self._ask_at = math.inf
         self._blocked_until = -math.inf
+        self._owed_since: float | None = None
         self._pass = Pass()
 
     @property
@@ -103,6 +105,14 @@ class Sender:
         self.target, self.place = target, place
         self._settled = self._sent = self._asked = self._sent_when_asked = 0
         self._ask_at, self._blocked_until = math.inf, -math.inf
+        self._owed_since = None
+
+    def unanswered(self, now: float) -> tuple[Incarnation, float, int] | None:
+        """Whose answer is owed: (target, for how many seconds, pieces that wait); None when none is."""
+        target, since = self.target, self._owed_since
+        if target is None or since is None or not self.is_open:
+            return None
+        return target, now - since, len(self._pieces)
 
     def add(self, piece: Piece) -> None:
         """Take a piece."""
@@ -122,6 +132,7 @@ class Sender:
         elif now >= self._ask_at:
             self._ask_at = now + ASK_S
             self._asked += 1
+            self._owe(now)
             self._sent_when_asked = self._sent
             out.append(Ask(self._incarnation, self.target, self.place, self._asked, self._settled))
         return out
@@ -137,8 +148,13 @@ class Sender:
     def blocked(self, message: Hand | Ask, now: float) -> None:
         """Hear that the connection takes nothing now, from this message on."""
         self._blocked_until = now + BLOCKED_S
+        self._owe(now)
         if isinstance(message, Hand):
             self._sent = min(self._sent, message.number - 1)
+
+    def _owe(self, now: float) -> None:
+        if self._owed_since is None:
+            self._owed_since = now
 
     def took(self, took: Took, now: float) -> list[Piece]:
         """Hear how far the stream is.
@@ -148,6 +164,7 @@ class Sender:
         """
         if took.target != self.target or took.sender != self._incarnation or took.place != self.place:
             return []  # of a stream that is over
+        self._owed_since = None
         journalled = min(took.journalled, self._sent)  # a target can't have what was never sent to it
         done = [self._pieces.popleft() for _ in range(journalled - self._settled)]
         self._settled = max(self._settled, journalled)

@@ -22,6 +22,7 @@ from consecution.wire.cluster.from_client import (
 from consecution.wire.cluster.parcel import Done, Refused
 from consecution.wire.cluster.to_client import Accepted, NeedBundle, State
 from consecution.wire.cluster.to_worker import ForChild, KeptJournal
+from consecution.wire.control import StuckLink
 from consecution.wire.placement import Outlet, Phase
 
 NAMES = ("g.a", "g.b", "g.c")
@@ -436,3 +437,31 @@ def test_items_are_pushed_into_the_member_that_has_a_pusher_by_the_name_of_the_g
     (told,) = (one.message for one in instructions if isinstance(one, Tell))
     assert isinstance(told, ForChild)
     assert told.id.topology == "g.a"
+
+
+def test_who_doesnt_reach_the_next_topology_is_shown_and_nothing_moves(world, build):
+    """A and C hear the coordinator; a's executor gets no answer of b's, which runs on the other worker."""
+    world.worker("a", slots=2)
+    world.worker("b", slots=2)
+    start(world, build, "g.a", "g.b")
+    ((_, taker),) = [(one.worker, one) for one in world.placement("g.b").members if one.feeds]
+    pusher = next(one for one in world.placement("g.a").members if one.feeds)
+    assert pusher.worker != taker.worker
+    for step in range(20):
+        tell(world, "g.a", stuck=(StuckLink(taker.incarnation, 3.0 + 0.5 * step, 12),))
+        world.run(0.5)
+    status = world.status("g.a")
+    (stuck,) = status.stuck
+    assert (stuck.process, stuck.worker, stuck.to, stuck.to_worker, stuck.waiting) == (
+        f"executor-{pusher.index}",
+        pusher.worker,
+        f"g.b's executor-{taker.index}",
+        taker.worker,
+        12,
+    )
+    assert "waits for the network between" in status.summary.reason
+    assert [one.incarnation for one in world.placement("g.b").members if one.feeds] == [taker.incarnation]
+    assert pusher in world.placement("g.a").members
+    tell(world, "g.a", stuck=())
+    world.run(4.0)
+    assert world.status("g.a").summary.reason == ""

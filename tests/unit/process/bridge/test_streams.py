@@ -266,3 +266,27 @@ def test_streams_of_who_is_gone_end_and_those_of_who_stays_or_comes_go_on() -> N
     assert [stream.sender for stream in one.place(PLACE, frozenset({OTHER}))] == [ME]
     assert one.hear(b"r", hand(2, sender=ME)) == []
     assert given(one.hear(b"r", hand(2, b"b", sender=OTHER))) == [b"b"]
+
+
+def test_who_owes_an_answer_to_a_question_is_told_with_what_waits() -> None:
+    one = sender(b"a", b"b")
+    one.send(0.0)
+    assert one.unanswered(0.9) is None  # pieces may wait for a journal as long as they like
+    (ask,) = one.send(ASK_S)
+    assert isinstance(ask, Ask)
+    assert one.unanswered(ASK_S + 5.0) == (THERE, 5.0, 2)
+    one.send(2 * ASK_S)
+    assert one.unanswered(ASK_S + 5.0) == (THERE, 5.0, 2)
+    one.took(took(0, 0, answers=2), ASK_S + 5.0)
+    assert one.unanswered(ASK_S + 6.0) is None
+
+
+def test_a_connection_that_takes_nothing_owes_too_and_a_new_target_begins_anew() -> None:
+    one = sender(b"a")
+    (first,) = one.send(0.0)
+    one.blocked(first, 0.0)
+    assert one.unanswered(4.0) == (THERE, 4.0, 1)
+    one.place_at(None, 0, FIRST)
+    assert one.unanswered(4.0) is None
+    one.place_at(OTHER, PLACE, FIRST)
+    assert one.unanswered(4.0) is None
