@@ -14,7 +14,7 @@ from consecution.wire.cluster.parcel import Done, Refused
 from consecution.wire.cluster.to_client import Accepted, NeedBundle, State
 from consecution.wire.placement import Phase, Role
 from consecution.wire.plain import encode
-from consecution_coordinator import groups
+from consecution_coordinator import deaths, ending, groups
 from consecution_coordinator.course import Course
 from consecution_coordinator.events import ForgetTopology, SaveTopology, VoidLetters
 from consecution_coordinator.kept import Seat, Topology
@@ -271,7 +271,7 @@ def end(course: Course, why: str, desk: Desk) -> None:
     """End it now, and say why; what is unfinished stays in its journals."""
     kept = course.kept
     if kept.state is not State.PENDING:
-        course.stop(State.KILLED, why, desk)
+        ending.stop(course, State.KILLED, why, desk)
         return
     kept.final = kept.state = State.KILLED
     kept.reason, kept.ended_at = why, desk.wall
@@ -290,7 +290,7 @@ def kill(course: Course, by: str, desk: Desk) -> object:
     if kept.state is State.STOPPING:
         kept.final = State.KILLED
         return Done(f"{course.name} is stopping already")
-    course.stop(State.KILLED, "", desk)
+    ending.stop(course, State.KILLED, "", desk)
     return Done(f"{course.name} ends; what is unfinished stays in its journals")
 
 
@@ -369,7 +369,7 @@ def leave(course: Course, worker: Worker, desk: Desk) -> None:
     if not seats or not course.is_live or course.move is not None or not rooms:
         return
     if course.kept.phase in (Phase.STARTING, Phase.DRAINING) or course.starts_over:
-        course.on_worker_gone(worker.name, f"worker {worker.name} is leaving", desk)
+        deaths.on_worker_gone(course, worker.name, f"worker {worker.name} is leaving", desk)
         return
     free = [seat for seat in seats if not _is_bound(course, seat)]
     if not free:

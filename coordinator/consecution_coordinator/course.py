@@ -1,7 +1,8 @@
-"""The course of one topology: from its submission to its end, through the deaths of its processes and workers.
+"""The course of one topology: who fills its seats, which placement that makes, and how it goes forward.
 
-Rules of this module: pure. Whatever happens only changes what is kept and noted here; `Course.settle` then brings the
-topology forward as far as it goes, and publishes at most one placement for each event.
+Rules of this module: pure. Whatever happens only changes what is kept and noted here (in `reports` what workers report,
+in `deaths` who dies, in `ending` how it ends); `Course.settle` then brings the topology forward as far as it goes, and
+publishes at most one placement for each event.
 
 Invariants, checked by `check_invariants`:
  C1. A task belongs to one seat; so does a producer.
@@ -12,32 +13,26 @@ Invariants, checked by `check_invariants`:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from consecution.wire.cluster.from_worker import ChildId, ChildPhase, ChildState
 from consecution.wire.cluster.to_client import State
 from consecution.wire.cluster.to_worker import ChildOrder, FeedStart
-from consecution.wire.placement import Death, Member, Phase, Placement, Role
+from consecution.wire.placement import Member, Phase, Placement, Role
 from consecution.wire.plain import encode
-from consecution_coordinator import crashes, scaling, seating, stuck
-from consecution_coordinator.events import Publish, SaveLetters, SaveTopology, VoidLetters
+from consecution_coordinator import crashes, ending, scaling, seating, stuck
+from consecution_coordinator.events import Publish, SaveTopology
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from consecution.wire.cluster.from_client import Submit
-    from consecution.wire.cluster.from_worker import ChildExit, Letters
-    from consecution.wire.control import FeedCounts
     from consecution_coordinator.desk import Desk
     from consecution_coordinator.kept import Seat, Topology
     from consecution_coordinator.moving import Move
     from consecution_coordinator.scaling import Scale
     from consecution_coordinator.stuck import Stuck, Way
-
-DEATHS_MAX = 64
-HOPELESS = ("flow", "setup", "source", "journal", "bundle")  # kinds of Broke that another try wouldn't mend
 
 
 @dataclass(slots=True)
@@ -255,129 +250,6 @@ class Course:
         desk.note(f"topology={self.name} run={self.kept.run} {text}", is_warning=is_warning)
         self.is_changed = True
 
-    def on_child(self, state: ChildState, desk: Desk) -> None:
-        """A worker told how a child stands."""
-        if self.move is not None and self.move.on_child(state, self):
-            return
-        seat = self.seat_of(state.id)
-        if seat is None:
-            return
-        live = self.lives[seat.key]
-        before = live.child
-        live.child, live.told_at = state, desk.now - state.told_age_s
-        member = self.member(seat.key)
-        if member is not None and member.incarnation == state.incarnation and state.ready >= member.birth:
-            if live.ready_at is None:
-                live.ready_at = desk.now
-            elif seat.failures and desk.now - live.ready_at >= desk.limits.quick_s:
-                seat.failures = 0
-        if state.told is not None and (before is None or before.told != state.told):
-            self._take_counts(seat, state)
-
-    def _take_counts(self, seat: Seat, state: ChildState) -> None:
-        """Keep what a child told of its producers; a mark never goes back within a pass (R17)."""
-        assert state.told is not None
-        if self.kept.state is State.STARTING and self.member(seat.key) is None:
-            return  # of a pass that is over, or not yet listed
-        for counts in state.told.feeds:
-            known = self.kept.feeds.get(counts.place)
-            if counts.place in seat.feeds and counts != known and (known is None or not _is_behind(counts, known)):
-                self.kept.feeds[counts.place] = counts
-                self.is_counted = True
-        if state.told.is_doubled and not self.kept.is_doubled:
-            self.kept.is_doubled = self.is_changed = True
-        if not state.told.state_lost <= self.kept.state_lost:
-            self.kept.state_lost |= state.told.state_lost
-            self.is_changed = True
-
-    def on_letters(self, letters: Letters, desk: Desk) -> None:
-        """A child reported dead letters."""
-        if letters.id.run != self.kept.run or letters.pass_number != self.kept.pass_number:
-            return  # of a pass that was voided
-        # An executor that is started again tells the letters of its journal again.
-        new = [one for one in letters.letters if one.seq < 0 or (one.producer, one.seq) not in self.known_letters]
-        room = desk.limits.letters_max - self.kept.letters
-        taken = tuple(new[: max(0, room)])
-        if taken:
-            desk.put(SaveLetters(self.name, taken))
-        self.known_letters.update((one.producer, one.seq) for one in taken if one.seq >= 0)
-        self.kept.letters += len(taken)
-        self.kept.node_letters += sum(letter.seq < 0 for letter in new)
-        self.kept.newest_letters = (*self.kept.newest_letters, *new)[-5:]
-        self.is_changed = True
-
-    def on_exit(self, exit_: ChildExit, desk: Desk) -> None:
-        """A child has ended."""
-        self.kills.pop(exit_.id, None)
-        if self.move is not None and self.move.is_new(exit_.id):
-            self.give_up_move(f"{exit_.id} ended: {how_it_ended(exit_)}", desk)
-        seat = self.seat_of(exit_.id)
-        if seat is None or not self.is_live:
-            return
-        text = how_it_ended(exit_)
-        self._note_end(seat, text, desk, is_blamed=bool(exit_.runs) or self.kept.is_careful)
-        self.tell_history(f"{exit_.id} on {seat.worker} ended: {text}", desk)
-        was_member = self._drop(seat, exit_ if exit_.was_wanted else None)
-        if was_member and crashes.is_unexplained(exit_):
-            crashes.count(self, exit_, desk)
-        if not self.kept.has_run:
-            if exit_.broke in HOPELESS:
-                return self.fail(text, exit_.traceback or exit_.log_tail, desk)
-            if seat.failures >= desk.limits.failures_max:
-                times = (
-                    f"{seat.role}-{seat.index} ended {seat.failures} times before it was ready; the last time: {text}"
-                )
-                return self.fail(times, exit_.traceback or exit_.log_tail, desk)
-        if was_member:
-            self._after_death(desk)
-        return None
-
-    def on_child_missing(self, id_: ChildId, desk: Desk) -> None:
-        """A worker follows a wanted state with this child, and neither runs it nor told an exit."""
-        if self.move is not None and self.move.is_new(id_):
-            self.give_up_move(f"{id_} is gone", desk)
-        seat = self.seat_of(id_)
-        if seat is None or not self.is_live:
-            return
-        self._note_end(seat, "it is gone without a word", desk)
-        self.tell_history(f"{id_} on {seat.worker} is gone without a word", desk)
-        if self._drop(seat, None):
-            self._after_death(desk)
-
-    def on_worker_gone(self, worker: str, why: str, desk: Desk) -> None:
-        """A worker is dead, was restarted, or has left: its children are gone."""
-        self.kills = {id_: at for id_, at in self.kills.items() if at != worker}
-        if self.move is not None and self.move.concerns(worker):
-            self.give_up_move(why, desk)
-        if not self.is_live:
-            return
-        was_member = False
-        hit = [seat for seat in self.kept.seats if seat.worker == worker]
-        for seat in hit:
-            if seat.attempt:
-                seat.restarts += 1
-                seat.last_death = why
-            was_member |= self._drop(seat, None)
-            seat.worker, seat.attempt = "", 0
-            self.forget_child(seat, desk.now)
-        if hit:
-            numbers = ", ".join(f"{seat.role}-{seat.index}" for seat in hit)
-            self.tell_history(f"{why}: {numbers} must be placed again", desk)
-        if was_member:
-            self._after_death(desk)
-
-    def _note_end(self, seat: Seat, text: str, desk: Desk, *, is_blamed: bool = False) -> None:
-        """Count a death, and say when the seat's next attempt may start."""
-        live = self.lives[seat.key]
-        lived_s = desk.now - live.ready_at if live.ready_at is not None else 0.0
-        seat.failures = 1 if lived_s >= desk.limits.quick_s else seat.failures + 1
-        seat.restarts += 1
-        seat.last_death = text
-        seat.attempt = 0
-        waits = desk.limits.backoff_s
-        wait_s = waits[min(seat.failures - 1, len(waits) - 1)]
-        self.forget_child(seat, desk.now + (min(wait_s, desk.limits.guilty_s) if is_blamed else wait_s))
-
     def forget_child(self, seat: Seat, due: float = 0.0) -> None:
         """Forget the process of a seat, but not what it counted."""
         child = self.lives[seat.key].child
@@ -386,77 +258,6 @@ class Course:
             self.kept.audits_fired += child.told.audits_fired
             self.kept.outputs_dropped += child.told.outputs_dropped
         self.lives[seat.key] = Live(due=due)
-
-    def _drop(self, seat: Seat, exit_: ChildExit | None) -> bool:
-        """Leave a seat's process out of the next placement, with what its slot held; whether it was listed."""
-        member = self.member(seat.key)
-        self.is_changed = True
-        if member is None:
-            return False
-        self.kept.members = tuple(m for m in self.kept.members if m is not member)
-        if exit_ is not None and exit_.cause is not None and exit_.incarnation == member.incarnation:
-            death = Death(member.incarnation, exit_.runs, exit_.is_cut, exit_.cause, self.kept.number + 1)
-            self.kept.deaths = (*self.kept.deaths, death)[-DEATHS_MAX:]
-        if self.kept.state is not State.STARTING and not self.starts_over:
-            self.lose_sums(seat)
-        self.has_news = True
-        return True
-
-    def lose_sums(self, seat: Seat) -> None:
-        """Name the nodes that summed in the memory of a seat's process, which is gone, while the run goes on (R17)."""
-        for stage in self.submit.plan.stages:
-            if stage.is_accumulating and set(self.stage_tasks(stage.number)) & set(seat.tasks):
-                self.kept.state_lost |= set(stage.nodes)
-
-    def _after_death(self, desk: Desk) -> None:
-        """A listed process is gone: a move can't go on, and a finite accumulating run begins anew (R17)."""
-        if self.move is not None:
-            self.give_up_move("a process died meanwhile", desk)
-        if self.starts_over and self.kept.state is not State.STARTING:
-            self._start_over(desk)
-
-    def _start_over(self, desk: Desk) -> None:
-        kept = self.kept
-        kept.pass_number += 1
-        kept.starts_again = True
-        kept.state, kept.phase = State.STARTING, Phase.STARTING
-        kept.members = tuple(m for m in kept.members if m.role is Role.ACKER)
-        for seat in kept.seats:
-            if seat.role == Role.EXECUTOR.value:
-                if seat.attempt:
-                    self.kills[self.child_id(seat, seat.attempt)] = seat.worker
-                    seat.attempt = 0
-                    self.forget_child(seat, desk.now)
-                seat.node_failures = 0
-        kept.feeds, kept.letters, kept.newest_letters, kept.state_lost = {}, 0, (), frozenset()
-        kept.node_letters = 0
-        self.known_letters.clear()
-        desk.put(VoidLetters(self.name))
-        self.has_news = True
-        self.tell_history(f"starts over with pass {kept.pass_number}: it accumulates, and a process died", desk)
-
-    def fail(self, reason: str, traceback: str, desk: Desk) -> None:
-        """It can't run."""
-        self.kept.traceback = traceback[-8_000:]
-        self.stop(State.FAILED, reason, desk)
-
-    def stop(self, final: State, reason: str, desk: Desk) -> None:
-        """Let all processes end; when they have, the topology is in the state ``final``.
-
-        A run that is finished keeps its members listed under Phase.ENDED, so that journals are released; one that is
-        drained or cut lists none, and journals stay.
-        """
-        kept = self.kept
-        self.move = None
-        kept.final, kept.reason = final, reason
-        if final is not State.FINISHED:
-            kept.members = ()
-        kept.phase = Phase.ENDED
-        kept.state = State.STOPPING
-        kept.is_paused, kept.drain_at = False, 0.0
-        self.since = desk.now
-        self.has_news = True
-        self.tell_history(f"stops: {final.value}{': ' + reason if reason else ''}", desk)
 
     # ---- going forward -------------------------------------------------------------------------------------------
 
@@ -477,9 +278,9 @@ class Course:
             self._change_phase(desk)
             if self.move is not None:
                 self.move.settle(self, desk)
-            self._end_when_done(desk)
+            ending.end_when_done(self, desk)
         if kept.state is State.STOPPING:
-            self._end_when_gone(desk)
+            ending.end_when_gone(self, desk)
         if self.has_news:
             self._publish(desk)
         if self.is_changed or (self.is_counted and desk.now - self.saved_at >= desk.limits.save_s):
@@ -588,7 +389,7 @@ class Course:
                 self.tell_history(f"runs: {len(kept.members)} processes are ready", desk)
         elif kept.state is State.DRAINING and kept.drain_at and desk.wall >= kept.drain_at:
             left = sum(counts.in_flight for counts in kept.feeds.values())
-            self.stop(State.KILLED, f"the drain passed its deadline with {left:,} items in flight", desk)
+            ending.stop(self, State.KILLED, f"the drain passed its deadline with {left:,} items in flight", desk)
 
     def follow_user(self, desk: Desk) -> None:
         """Give it the phase that the user wants: it reads, unless it was paused or is being drained."""
@@ -605,67 +406,6 @@ class Course:
             kept.state, kept.phase = State.PAUSED, Phase.PAUSED
         else:
             kept.state, kept.phase = State.RUNNING, Phase.RUNNING
-
-    def _end_when_done(self, desk: Desk) -> None:
-        """End it when all producers and tasks have ended (R19), or when a drain has nothing left."""
-        kept = self.kept
-        if kept.state not in (State.RUNNING, State.DRAINING) or self.move is not None or self.has_news:
-            return
-        error = self._source_error()
-        if error is not None and kept.state is State.RUNNING:
-            kept.drain_at = math.inf
-            self.tell_history(f"a source can't be read on, so what entered is finished: {error}", desk)
-            self.follow_user(desk)
-            return
-        for seat in kept.seats:
-            if seat.role == Role.ACKER.value:
-                continue
-            child = self.lives[seat.key].child
-            if not self.is_ready(seat) or child is None or child.told is None:
-                return
-            told = child.told
-            counts = {one.place: one for one in told.feeds}
-            if any(place not in counts or not counts[place].is_idle for place in seat.feeds):
-                return
-            if kept.state is State.DRAINING:
-                if told.number < kept.number:
-                    return
-            elif not set(seat.tasks) <= set(told.tasks_ended) or not all(counts[p].is_at_end for p in seat.feeds):
-                return
-        if error is not None:
-            self.stop(State.FAILED, error, desk)
-        elif kept.state is State.DRAINING:
-            self.stop(State.DRAINED, "", desk)
-        else:
-            self.stop(State.FINISHED, "", desk)
-
-    def _source_error(self) -> str | None:
-        """Why a source couldn't be read to its end; None when all could."""
-        for live in self.lives.values():
-            if live.child is not None and live.child.told is not None and live.child.told.source_error is not None:
-                return live.child.told.source_error
-        return None
-
-    def _end_when_gone(self, desk: Desk) -> None:
-        """Say that it is over when no worker runs anything of it."""
-        kept = self.kept
-        runs = any(
-            id_.topology == self.name and id_.run == kept.run
-            for worker in desk.workers
-            if worker.is_alive or worker.is_expected
-            for id_ in (worker.children if worker.is_alive else (self.child_id(s, s.attempt) for s in kept.seats))
-        )
-        patience_s = desk.limits.stop_s + desk.limits.silent_s
-        if runs and desk.now - self.since < patience_s:
-            return
-        kept.state = kept.final
-        kept.ended_at = desk.wall
-        kept.members = ()
-        for seat in kept.seats:
-            seat.attempt = 0
-            self.forget_child(seat)
-        self.kills = {}
-        self.tell_history(f"is over: {kept.state.value}", desk)
 
     def give_up_move(self, why: str, desk: Desk) -> None:
         """Stop a planned move; what runs goes on as before."""
@@ -738,19 +478,3 @@ class Course:
             assert seat.term <= seat.last_term, "C3"
         if kept.state is State.PENDING or self.is_over:
             assert not any(seat.attempt for seat in kept.seats), "C4"
-
-
-def how_it_ended(exit_: ChildExit) -> str:
-    """How a child ended, for people, in one line."""
-    if exit_.message:
-        return exit_.message
-    if exit_.cause is not None and exit_.cause.message:
-        return exit_.cause.message
-    if exit_.code is None:
-        return "it could not be started"
-    return f"killed by signal {-exit_.code}" if exit_.code < 0 else f"exit code {exit_.code}"
-
-
-def _is_behind(counts: FeedCounts, known: FeedCounts) -> bool:
-    """Whether counts are older than what is known, or of a process that hasn't yet read where to begin."""
-    return counts.mark < known.mark or (counts.mark == known.mark and counts.introduced < known.introduced)

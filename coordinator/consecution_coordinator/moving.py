@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from consecution.wire.cluster.from_worker import ChildPhase
 from consecution.wire.placement import Phase, Role
+from consecution_coordinator import deaths
 from consecution_coordinator.seating import give_owner
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Move(Pausing):
             child = self.children[key]
             worker = desk.workers.get(self.targets[key])
             old = course.member(key)
-            course.lose_sums(seat)
+            deaths.lose_sums(course, seat)
             seat.worker, seat.attempt, seat.failures = self.targets[key], self.attempts[key], 0
             if seat.feeds and worker is not None:
                 seat.term, seat.home, seat.identity = self.terms[key], worker.name, worker.kept.identity
@@ -208,7 +209,7 @@ class Move(Pausing):
             seat = course.seat(key)
             assert seat is not None
             old = course.member(key)
-            course.lose_sums(seat)
+            deaths.lose_sums(course, seat)
             if seat.attempt:
                 course.kills[course.child_id(seat, seat.attempt)] = seat.worker
             kept.members = tuple(m for m in kept.members if m is not old)

@@ -27,7 +27,7 @@ from consecution.wire.cluster.to_worker import (
 )
 from consecution.wire.control import ItemsAre, PushedIn
 from consecution.wire.plain import encode
-from consecution_coordinator import answers, commands, group_commands, groups
+from consecution_coordinator import answers, commands, deaths, group_commands, groups, reports
 from consecution_coordinator.course import Course
 from consecution_coordinator.desk import Desk
 from consecution_coordinator.events import ClientAsked, ForgetWorker, SaveWorker, WorkerSaid
@@ -182,7 +182,7 @@ class CoordinatorState:
         worker, before = self.workers.join(message, peer, desk.now)
         if before is not None and (before.session != message.session):
             for course in self._by_name():
-                course.on_worker_gone(message.name, f"worker {message.name} was restarted", desk)
+                deaths.on_worker_gone(course, message.name, f"worker {message.name} was restarted", desk)
         desk.put(SaveWorker(message.name, encode(worker.kept)))
         desk.tell(
             peer,
@@ -216,11 +216,11 @@ class CoordinatorState:
             for letters in message.letters:
                 if letters.number > kept.letters:
                     kept.letters = letters.number
-                    self._on_course(letters.id, lambda course, one=letters: course.on_letters(one, desk))
+                    self._on_course(letters.id, lambda course, one=letters: reports.take_letters(course, one, desk))
             for exit_ in message.exits:
                 if exit_.number > kept.exits:
                     kept.exits = exit_.number
-                    self._on_course(exit_.id, lambda course, one=exit_: course.on_exit(one, desk))
+                    self._on_course(exit_.id, lambda course, one=exit_: deaths.on_exit(course, one, desk))
             if len(message.exits) < EXITS_MAX:  # else the next heartbeat tells the rest of them
                 self._look_for_missing(worker, desk)
             if seen != (kept.exits, kept.letters):
@@ -247,7 +247,7 @@ class CoordinatorState:
         for id_ in sorted(worker.children):
             course = self.courses.get(id_.topology)
             if course is not None:
-                course.on_child(worker.children[id_], desk)
+                reports.take_state(course, worker.children[id_], desk)
         for course in self.courses.values():
             for id_ in [i for i, at in course.kills.items() if at == worker.name and i not in worker.children]:
                 del course.kills[id_]
@@ -258,7 +258,7 @@ class CoordinatorState:
             if number <= worker.follows and id_ not in worker.children:
                 course = self.courses.get(id_.topology)
                 if course is not None:
-                    course.on_child_missing(id_, desk)
+                    deaths.on_missing(course, id_, desk)
 
     def _tell_wanted(self, workers: Iterable[Worker], desk: Desk) -> None:
         """Tell each worker whose orders have changed what it must run."""
@@ -347,7 +347,7 @@ class CoordinatorState:
             desk.put(SaveWorker(worker.name, encode(worker.kept)))
             desk.note(f"worker={worker.name} {'' if has_left else 'is dead: '}{why}", is_warning=not has_left)
             for course in self._by_name():
-                course.on_worker_gone(worker.name, f"worker {worker.name} {why}", desk)
+                deaths.on_worker_gone(course, worker.name, f"worker {worker.name} {why}", desk)
         for worker in self.workers:
             if worker.is_alive and worker.is_leaving:
                 for course in self._by_name():

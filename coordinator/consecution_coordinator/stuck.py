@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from consecution.wire.cluster.to_client import StuckStatus
+from consecution_coordinator import deaths
 
 if TYPE_CHECKING:
     from consecution_coordinator.course import Course, Live
@@ -136,7 +137,7 @@ def _give_way(course: Course, desk: Desk) -> None:
     for way in [way for way in course.stuck if name in way]:
         del course.stuck[way]
     for_s = desk.limits.cut_off_s
-    course.on_worker_gone(name, f"{name} and {', '.join(left)} don't reach each other for {for_s:g} s", desk)
+    deaths.on_worker_gone(course, name, f"{name} and {', '.join(left)} don't reach each other for {for_s:g} s", desk)
 
 
 def rooms_of(course: Course, desk: Desk) -> list[Room]:
