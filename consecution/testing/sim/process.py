@@ -376,7 +376,7 @@ class SimProcess:
         assert executor is not None
         did = executor.step()
         if not executor.is_over:
-            return did, False
+            return did or not executor.peer.is_quiet, False
         executor.peer.teardown()
         executor.end()
         executor.close()
