@@ -17,6 +17,7 @@ from consecution.executor.event_loop import EventLoop
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from consecution.executor.event_loop import VirtualTime
     from consecution.graph import Node
 
 
@@ -27,6 +28,7 @@ class Hooks:
         nodes: The running copies, by place.
         names: Names of all nodes, by place.
         new_loop: Makes the event loop; None: asyncio's own.
+        virtual: The time that asyncio's own goes by; None: the real one.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class Hooks:
         nodes: Mapping[int, Node],
         names: Sequence[str],
         new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+        virtual: VirtualTime | None = None,
     ) -> None:
         self._new_loop = new_loop
+        self._virtual = virtual
         self._nodes = nodes
         self._names = names
         self._loop: EventLoop | None = None
@@ -85,7 +89,7 @@ class Hooks:
     def loop(self) -> EventLoop:
         """The task's event loop, made at its first use."""
         if self._loop is None:
-            self._loop = EventLoop(self._new_loop)
+            self._loop = EventLoop(self._new_loop, self._virtual)
         return self._loop
 
     def close(self) -> None:

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from consecution.executor.booking import Outcome
     from consecution.executor.columns import Place
+    from consecution.executor.event_loop import VirtualTime
     from consecution.executor.frames import Frame
     from consecution.graph import Dag
     from consecution.guarantee.messages import Cause, Origin
@@ -80,6 +81,7 @@ class StageRunner:
         on_await: Called with the origins of all that is awaited, before another item of it begins (R15); given with
             ``on_push_of``.
         new_loop: Makes the event loop for what is awaited, and a run then waits for it; None: asyncio's own.
+        virtual: The time that asyncio's own goes by; None: the real one.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class StageRunner:
         on_push_of: Callable[[Sequence[Origin]], None] | None = None,
         on_await: Callable[[Sequence[Origin]], None] | None = None,
         new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+        virtual: VirtualTime | None = None,
     ) -> None:
         self.task = task
         self.stage = plan.stage_of_task(task)
@@ -100,7 +103,7 @@ class StageRunner:
         self._nodes: dict[int, Node] = {place: instantiate(dag.nodes[place]) for place in self.stage.nodes}
         self._wiring = Wiring(dag, plan, task)
         self._books = Booking(dag.names, new_id)
-        self._hooks = Hooks(self._nodes, dag.names, new_loop)
+        self._hooks = Hooks(self._nodes, dag.names, new_loop, virtual)
         self._runtimes = {
             place: Runtime(
                 place,
@@ -163,6 +166,10 @@ class StageRunner:
         """Take a plan in which stages have more tasks or fewer; not while a frame is in work."""
         self.stage = plan.stage_of_task(self.task)
         self._wiring.replan(plan, self.task)
+
+    def abandon(self) -> None:
+        """Cancel what is awaited, and close the event loop; no hook of a node is called."""
+        self._hooks.close()
 
     def teardown(self) -> list[Cause]:
         """Call ``teardown`` of each node that was set up, in reverse order; errors are collected and never stop it.

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from consecution.consecutor import Consecutor
+    from consecution.executor.event_loop import VirtualTime
     from consecution.local.stores import Stores
     from consecution.process.channel import Channel
     from consecution.transport.base import Transport
@@ -338,6 +339,7 @@ class Executor:
         pid: Its process id; None: asks the system.
         asked: Gives what clients want of its producers, since the last call.
         joint: What joins it to other topologies; None when nothing does.
+        virtual: The time that awaited code goes by; None: the real one.
     """
 
     def __init__(
@@ -353,6 +355,7 @@ class Executor:
         pid: int | None = None,
         asked: Callable[[], Sequence[PushIn | AskItems]] = tuple,
         joint: Joint | None = None,
+        virtual: VirtualTime | None = None,
     ) -> None:
         self._asked = asked
         self._joint = joint
@@ -380,6 +383,7 @@ class Executor:
             now=now,
             doors=None if joint is None else joint.doors(plan),
             audience=NOBODY if joint is None else joint.audience,
+            virtual=virtual,
         )
         self._opened: OpenedIntake | None = None
         self._handing = Handing(self.peer)

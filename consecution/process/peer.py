@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 
     from consecution.executor.core import Work
     from consecution.executor.door import TaskRunner
+    from consecution.executor.event_loop import VirtualTime
     from consecution.executor.frames import Code
     from consecution.graph import Dag
     from consecution.journal.slots import Slots
@@ -98,6 +99,7 @@ class Peer:
         now: Gives monotonic seconds.
         doors: Tasks that are doors, with where they lead and whether they are async; those that this process runs.
         audience: Who is told of failures that are no items, when there is no intake to tell of them.
+        virtual: The time that awaited code goes by; None: the real one.
 
     Attributes:
         is_open: Every acker has somebody who runs it.
@@ -125,6 +127,7 @@ class Peer:
         now: Callable[[], float] = time.monotonic,
         doors: Mapping[int, tuple[Taker, bool]] | None = None,
         audience: Audience = NOBODY,
+        virtual: VirtualTime | None = None,
     ) -> None:
         self._dag = dag
         self._flow_plan = plan  # as the flow says; a placement may have other tasks
@@ -136,6 +139,7 @@ class Peer:
         self._now = now
         self._doors = doors or {}
         self._audience = audience
+        self._virtual = virtual
         self._journalled: deque[int] = deque()  # doors, once for each frame that the next consecutor has journalled
         self.placement: Placement | None = None
         self.intake: Intake | None = None
@@ -292,6 +296,7 @@ class Peer:
             now=self._now,
             on_push_of=working.note_pushed,
             on_await=(lambda origins: working.note_awaited(task, origins)) if working.has_slot else None,
+            virtual=self._virtual,
         )
 
     def _has_journalled(self, task: int) -> None:
@@ -699,6 +704,12 @@ class Peer:
             for name, items in runner.collected().items():
                 found.setdefault(name, []).extend(items)
         return found
+
+    def abandon(self) -> None:
+        """Let go of what is awaited, where this process is dead and its memory lives on."""
+        for runner in self.runners.values():
+            if isinstance(runner, StageRunner):
+                runner.abandon()
 
     def teardown(self) -> None:
         """Tear all nodes down, in reverse order."""

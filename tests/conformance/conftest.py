@@ -4,10 +4,12 @@ Rules of this folder: what is run is a function without arguments in ``tests/con
 loads flows in other processes finds it by its address; it keeps what it gathers by ``collect`` and tells what it did by
 ``note``. A test takes the fixture `run` and is run in each mode; a difference between modes is a bug.
 
-A further mode, such as a simulated cluster, is a name in `MODES` and a class of ``modes.py`` in `run`.
+Mode "sim" is a cluster in virtual time (`consecution.testing.sim.FlowWorld`), so all of it is run always. A further
+mode is a name in `MODES` and a class of ``modes.py`` in `run`.
 
 Modes that start processes are slow: only tests with the mark ``every_mode`` are run there, unless EVERY_MODE is set in
-the environment. Tests with the mark ``caller_only`` need what a cluster hasn't: a caller that pushes, iterates, waits.
+the environment. Tests with the mark ``caller_only`` need what a cluster hasn't, a virtual one neither: a caller that
+pushes, iterates, waits. Tests with the mark ``not_in`` say why one mode can't show them.
 """
 
 from __future__ import annotations
@@ -18,14 +20,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conformance.modes import ClusterRunner, Runner
+from tests.conformance.modes import ClusterRunner, Runner, SimRunner
 from tests.e2e.cluster.harness import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOCAL = ("single", "threads", "processes")
-MODES = (*LOCAL, "cluster")
+FAR = ("cluster", "sim")
+MODES = (*LOCAL, *FAR)
 SLOW = ("processes", "cluster")
 EVERY = "EVERY_MODE"
 
@@ -37,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_mode: run in the slow modes too, whatever the environment says")
     config.addinivalue_line("markers", "caller_only(why): can't be run on a cluster, and why")
     config.addinivalue_line("markers", "only(*modes): is about these modes")
+    config.addinivalue_line("markers", "not_in(mode, why): can't be run in this mode, and why")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -54,7 +58,9 @@ def _is_left_out(item: pytest.Item) -> bool:
     only = item.get_closest_marker("only")
     if mode is not None and only is not None and mode not in only.args:
         return True
-    if mode == "cluster" and item.get_closest_marker("caller_only") is not None:
+    if any(marker.args[0] == mode for marker in item.iter_markers("not_in")):
+        return True
+    if mode in FAR and item.get_closest_marker("caller_only") is not None:
         return True
     return mode in SLOW and EVERY not in os.environ and item.get_closest_marker("every_mode") is None
 
@@ -82,4 +88,6 @@ def run(mode: str, shared_cluster: Cluster | None, tmp_path: Path, monkeypatch: 
     """``run(flow) -> Report`` in each mode, with a folder of its own as FOLDER and as working directory."""
     monkeypatch.setenv("FOLDER", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    return Runner(mode, tmp_path) if shared_cluster is None else ClusterRunner(mode, tmp_path, shared_cluster)
+    if shared_cluster is not None:
+        return ClusterRunner(mode, tmp_path, shared_cluster)
+    return SimRunner(mode, tmp_path) if mode == "sim" else Runner(mode, tmp_path)

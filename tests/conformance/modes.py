@@ -17,6 +17,7 @@ from consecution.flow import FlowAddress
 from consecution.options import fill_options
 from consecution.process.tally import failure_of
 from consecution.report import Report, combined
+from consecution.testing.sim import FlowWorld
 from consecution.wire.cluster.to_client import State
 from tests.conformance.flows import GATHERED, gathered
 
@@ -66,7 +67,7 @@ class Runner:
     @property
     def is_far(self) -> bool:
         """Whether nodes run in other processes than the caller's, so that items must travel."""
-        return self.mode in ("processes", "cluster")
+        return self.mode in ("processes", "cluster", "sim")
 
 
 class ClusterRunner(Runner):
@@ -79,6 +80,7 @@ class ClusterRunner(Runner):
     """
 
     numbers = itertools.count(1)
+    until_s = 60.0
 
     def __init__(self, mode: str, folder: Path, cluster: Cluster) -> None:
         super().__init__(mode, folder)
@@ -117,6 +119,44 @@ class ClusterRunner(Runner):
         self.cluster.client.submit(sent, name=self.name, slots=min(slots, sent.plan.n_tasks))
         return self.name
 
+    # ---- what clients ask; the virtual cluster has the same ------------------------------------------------------
+
+    def begin(self, flow: MakesFlow) -> None:
+        """Submit the flow."""
+        self.submit(flow)
+
+    def until(self, condition: Callable[[Status], object], what: str) -> Status:
+        """Wait for a status of which something is true; gives it."""
+
+        def met() -> Status | None:
+            status = self.cluster.status(self.name)
+            return status if status is not None and condition(status) else None
+
+        status: Status = self.cluster.wait_for(met, self.until_s, what)
+        return status
+
+    def pause(self) -> None:
+        """Let its producers read no more."""
+        self.cluster.client.pause(self.name)
+
+    def resume(self) -> None:
+        """Let them read again."""
+        self.cluster.client.resume(self.name)
+
+    def drain(self) -> None:
+        """Let it finish what entered, and end."""
+        self.cluster.client.drain(self.name)
+
+    def restart_coordinator(self) -> None:
+        """Kill the coordinator, and start it again."""
+        self.cluster.kill_coordinator()
+        self.cluster.start_coordinator()
+
+    def end(self) -> tuple[State, Report]:
+        """Wait until it is over; gives how, and what it came to."""
+        status = self.cluster.wait_until_over(self.name)
+        return status.summary.state, self.report(status)
+
     def report(self, status: Status) -> Report:
         """What the coordinator says of a topology, in the shape that the local modes give."""
         one = status.summary
@@ -132,6 +172,59 @@ class ClusterRunner(Runner):
             state_lost=one.state_lost,
             is_finished=one.state is State.FINISHED,
         )
+
+
+class SimRunner(Runner):
+    """Runs flows on a cluster in virtual time."""
+
+    world: FlowWorld
+    points = 1
+    """At which of the places where it may, the coordinator dies."""
+
+    def __call__(self, flow: MakesFlow, *, slots: int = 2, **options: Any) -> Report:
+        """Make the flow in each virtual process, and run it to its end."""
+        self.world = FlowWorld(flow, executors=slots, **options)
+        return self.end()[1]
+
+    def begin(self, flow: MakesFlow) -> None:
+        """See `ClusterRunner.begin`."""
+        self.world = FlowWorld(flow)
+        self.world.run_until(lambda: self.world.look() is not None, 10.0)
+
+    def until(self, condition: Callable[[Status], object], what: str) -> Status:
+        """See `ClusterRunner.until`."""
+
+        def met() -> object:
+            status = self.world.look()
+            return status is not None and condition(status)
+
+        self.world.run_until(met, 60.0)
+        assert self.world.status is not None, what
+        return self.world.status
+
+    def pause(self) -> None:
+        """See `ClusterRunner.pause`."""
+        self.world.pause()
+
+    def resume(self) -> None:
+        """See `ClusterRunner.resume`."""
+        self.world.resume()
+
+    def drain(self) -> None:
+        """See `ClusterRunner.drain`."""
+        self.world.drain()
+
+    def restart_coordinator(self) -> None:
+        """See `ClusterRunner.restart_coordinator`."""
+        self.world.restart_coordinator(down_s=1.0, points=self.points)
+
+    def end(self) -> tuple[State, Report]:
+        """See `ClusterRunner.end`."""
+        report = self.world.run()
+        assert self.world.status is not None, "it is over"
+        if self.world.status.summary.state is State.FAILED:
+            raise error_of(self.world.status)
+        return self.world.status.summary.state, report
 
 
 def error_of(status: Status) -> ConsecutionError:

@@ -155,15 +155,18 @@ def test_items_of_one_key_keep_their_order(run: Runner) -> None:
         assert [n for one, n in out if one == key] == list(range(2000))
 
 
+@pytest.mark.not_in("sim", "its size takes seconds, and shows nothing of a cluster")
 def test_a_chain_of_5000_nodes_runs(run: Runner) -> None:
     report = run(paths.chain)
     assert report.collected["out"] == [5000, 5001, 5002]
 
 
+@pytest.mark.not_in("sim", "its size takes seconds, and shows nothing of a cluster")
 def test_a_chain_of_1000_classes_runs(run: Runner) -> None:
     assert run(paths.chain_of_classes).collected["out"] == [1001]
 
 
+@pytest.mark.not_in("sim", "its size takes seconds, and shows nothing of a cluster")
 @pytest.mark.parametrize("flow", [paths.explosion, paths.explosion_of_a_class])
 def test_one_item_that_becomes_a_million_values_keeps_memory_flat(run: Runner, flow: Callable[[], Consecutor]) -> None:
     gc.collect()
@@ -173,6 +176,7 @@ def test_one_item_that_becomes_a_million_values_keeps_memory_flat(run: Runner, f
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB; a million ints take 36,000
 
 
+@pytest.mark.not_in("sim", "its size takes seconds, and shows nothing of a cluster")
 def test_an_item_that_pushes_too_much_to_another_task_fails_alone(run: Runner) -> None:
     report = run(paths.too_many_for_a_link)
     assert (report.completed, report.failed) == (1, 1)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from consecution import Consecutor
     from consecution.report import Report
-    from tests.conformance.modes import Runner
+    from consecution.wire.cluster.to_client import Status
+    from tests.conformance.modes import Runner, SimRunner
     from tests.conftest import WaitFor
 
 
@@ -82,7 +83,7 @@ def test_a_slow_sink_fails_and_repeats_nothing_and_the_window_bounds_what_waits(
         nonlocal most
         most = max(most, progress.in_flight)  # type: ignore[attr-defined]
 
-    report = run(trees.slow_sink) if run.mode == "cluster" else run(trees.slow_sink, progress=look)
+    report = run(trees.slow_sink) if run.mode in ("cluster", "sim") else run(trees.slow_sink, progress=look)
     assert (report.introduced, report.completed, report.failed, report.replayed) == (20, 20, 0, 0)
     assert run.lines("stored") == [str(n) for n in range(20)]
     assert most <= 8
@@ -122,26 +123,45 @@ def test_nodes_have_one_name_in_every_mode(run: Runner) -> None:
     assert [failure.cause.node for failure in report.failures if failure.cause] == ["mine"]
 
 
-@pytest.mark.only("cluster")
+def is_paused(status: Status) -> bool:
+    return status.summary.state is State.PAUSED and not status.summary.in_flight
+
+
+@pytest.mark.only("cluster", "sim")
 @pytest.mark.every_mode
-def test_what_is_paused_reads_nothing_until_it_is_resumed(run: Runner, wait_for: WaitFor) -> None:
-    assert isinstance(run, ClusterRunner)
-    cluster, name = run.cluster, run.submit(trees.to_be_paused)
-    cluster.wait_until_flows(name, 20)
-    cluster.client.pause(name)
-
-    def is_paused() -> bool:
-        status = cluster.client.status(name)
-        return status.summary.state is State.PAUSED and not status.summary.in_flight
-
-    wait_for(is_paused, 30, "what entered is finished")
-    stored = len(run.lines("stored"))
-    introduced = cluster.client.status(name).summary.introduced
-    assert introduced == stored < 300
-    cluster.client.resume(name)
-    report = run.report(cluster.wait_until_over(name))
+def test_what_is_paused_reads_nothing_until_it_is_resumed(run: ClusterRunner | SimRunner) -> None:
+    run.begin(trees.to_be_paused)
+    run.until(lambda status: status.summary.completed >= 20, "some items")
+    run.pause()
+    paused = run.until(is_paused, "what entered is finished")
+    assert paused.summary.introduced == len(run.lines("stored")) < 300
+    run.resume()
+    _, report = run.end()
     assert (report.introduced, report.completed, report.replayed) == (300, 300, 0)
     assert run.lines("stored") == [str(n) for n in range(300)]
+
+
+@pytest.mark.only("cluster", "sim")
+def test_what_is_paused_before_it_has_started_reads_nothing(run: ClusterRunner | SimRunner) -> None:
+    run.begin(trees.to_be_paused)
+    run.pause()
+    assert run.until(is_paused, "it has started").summary.introduced == 0
+    run.resume()
+    _, report = run.end()
+    assert (report.introduced, report.completed, report.replayed) == (300, 300, 0)
+    assert run.lines("stored") == [str(n) for n in range(300)]
+
+
+def drains_over_a_restart(run: ClusterRunner | SimRunner) -> None:
+    run.begin(trees.endless)
+    run.until(lambda status: status.summary.completed >= 50, "some items")
+    run.drain()
+    run.restart_coordinator()
+    state, report = run.end()
+    assert state is State.DRAINED
+    assert (report.introduced, report.failed, report.replayed) == (report.completed, 0, 0)
+    stored = [n for line in run.lines("stored") for n in literal_eval(line)]
+    assert stored == list(range(report.introduced))
 
 
 def test_a_drain_goes_on_when_the_coordinator_restarts_in_it(tmp_path: Path) -> None:
@@ -149,15 +169,11 @@ def test_a_drain_goes_on_when_the_coordinator_restarts_in_it(tmp_path: Path) -> 
         (tmp_path / folder).mkdir()
     with Cluster(tmp_path / "cluster") as cluster:
         cluster.start("a")
-        drained = ClusterRunner("cluster", tmp_path / "flow", cluster)
-        name = drained.submit(trees.endless)
-        cluster.wait_until_flows(name, 50)
-        cluster.client.drain(name)
-        cluster.kill_coordinator()
-        cluster.start_coordinator()
-        status = cluster.wait_until_over(name)
-        report = drained.report(status)
-    assert status.summary.state is State.DRAINED
-    assert (report.introduced, report.failed, report.replayed) == (report.completed, 0, 0)
-    stored = [n for line in drained.lines("stored") for n in literal_eval(line)]
-    assert stored == list(range(report.introduced))
+        drains_over_a_restart(ClusterRunner("cluster", tmp_path / "flow", cluster))
+
+
+@pytest.mark.only("sim")  # where the coordinator dies at a place that a test chooses
+@pytest.mark.parametrize("points", range(1, 13))
+def test_a_drain_goes_on_wherever_the_coordinator_dies_in_it(run: SimRunner, points: int) -> None:
+    run.points = points
+    drains_over_a_restart(run)

@@ -62,7 +62,7 @@ def test_the_files_of_the_page_pass_with_the_installed_plugin(
     process: StartProcess, root: Path, tmp_path: Path
 ) -> None:
     files = {**files_of(root), "conftest.py": CONFTEST, "test_by_hand.py": TEST_BY_HAND}
-    assert len(files) == 8
+    assert len(files) == 9
     write(tmp_path, files)
     run = pytest_in(process)
     assert run.wait(110) == 0, run.stdout + run.stderr

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from consecution.testing.sim.process import SimHost, SimProcess
-    from consecution.testing.sim.world import SimWorld
+    from consecution.testing.sim.virtual import VirtualWorld
+    from consecution.wire.cluster.from_client import FromClient
     from consecution.wire.control import RunSettings, Up
 
 SUBMIT_S = 1.0
@@ -44,7 +45,7 @@ class SimCluster:
         problem: Why the run can't go on.
     """
 
-    def __init__(self, world: SimWorld, settings: RunSettings, random: Random) -> None:
+    def __init__(self, world: VirtualWorld, settings: RunSettings, random: Random) -> None:
         self.world = world
         self.control = ControlNetwork(world, random)
         self._settings = settings
@@ -67,7 +68,8 @@ class SimCluster:
 
     # ---- the client ----------------------------------------------------------------------------------------------
 
-    def _ask(self, message: Submit | Rebalance | Pause | Resume) -> None:
+    def ask(self, message: FromClient) -> None:
+        """Ask the coordinator, as a client does; it hears it at once."""
         self.coordinator.tell(ClientAsked(CLIENT, f"r{self.world.timeline.steps}", message, have_bytes=100))
 
     def _submit(self) -> None:
@@ -79,9 +81,9 @@ class SimCluster:
                 if course is not None and not self.world.is_stormy_still(30.0):
                     self.problem = f"the topology is {course.kept.state.value}: {course.kept.reason}"
                 self._submissions += 1
-                self._ask(self._submission())
+                self.ask(self._submission())
             elif self._is_healed and course.kept.is_paused:
-                self._ask(Resume(NAME))  # a pause that was asked for in the storm may have come late
+                self.ask(Resume(NAME))  # a pause that was asked for in the storm may have come late
         self.world.timeline.after(SUBMIT_S, self._submit)
 
     def _submission(self) -> Submit:
@@ -169,12 +171,12 @@ class SimCluster:
         elif fault.kind is Kind.FREEZE_COORDINATOR:
             self.coordinator.freeze(timeline.now + fault.seconds)
         elif fault.kind is Kind.REBALANCE:
-            self._ask(Rebalance(NAME))
+            self.ask(Rebalance(NAME))
         elif fault.kind is Kind.SCALE:
             self._scale(fault)
         elif fault.kind is Kind.STOP:
-            self._ask(Pause(NAME))
-            timeline.after(fault.seconds, lambda: self._ask(Resume(NAME)))
+            self.ask(Pause(NAME))
+            timeline.after(fault.seconds, lambda: self.ask(Resume(NAME)))
         else:
             return False
         return True
@@ -190,7 +192,7 @@ class SimCluster:
         if any(node.name in stage.nodes and to_all & set(stage.nodes) for stage in self._submission().plan.stages):
             return
         name = f"{node.name}-chunk" if node.kind == "chunk" else node.name
-        self._ask(Rebalance(NAME, {name: 1 + fault.points % 4}))
+        self.ask(Rebalance(NAME, {name: 1 + fault.points % 4}))
 
     def power_is_cut(self, host: SimHost) -> None:
         """A host has lost its power: its agent dies, and comes back a little later."""

@@ -15,10 +15,12 @@ from consecution_coordinator.events import (
     ForgetWorker,
     Instruction,
     Publish,
+    SaveLetters,
     SaveTopology,
     SaveWorker,
     Tell,
     Tick,
+    VoidLetters,
 )
 from consecution_coordinator.kept import Topology, WorkerKept
 from consecution_coordinator.state import CoordinatorState
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from consecution.testing.sim.cluster import SimCluster
-    from consecution.testing.sim.world import SimWorld
+    from consecution.testing.sim.virtual import VirtualWorld
+    from consecution.wire.control import Letter
     from consecution.wire.placement import Placement
 
 NAME = "sim"
@@ -57,7 +60,7 @@ class ControlNetwork:
         news_loss: Share of publications that vanish.
     """
 
-    def __init__(self, world: SimWorld, random: Random) -> None:
+    def __init__(self, world: VirtualWorld, random: Random) -> None:
         self._world = world
         self._random = random
         self._last: dict[tuple[str, str], float] = {}
@@ -84,6 +87,7 @@ class SimCoordinator:
     Attributes:
         state: None while it is down.
         clock_s: Added to virtual time.
+        letters: Dead letters that it keeps, of the one topology.
     """
 
     def __init__(self, cluster: SimCluster) -> None:
@@ -97,6 +101,7 @@ class SimCoordinator:
         self._dies_in = 0
         self._frozen_until = 0.0
         self.clock_s = 5000.0
+        self.letters: list[Letter] = []
         self.state: CoordinatorState | None = None
 
     def now(self) -> float:
@@ -182,16 +187,20 @@ class SimCoordinator:
                 self._topologies.pop(one.name, None)
             elif isinstance(one, ForgetWorker):
                 self._workers.pop(one.name, None)
+            elif isinstance(one, SaveLetters):
+                self.letters += one.letters
+            elif isinstance(one, VoidLetters):
+                self.letters.clear()
 
     def _publish(self, placement: Placement) -> None:
         members = [f"{member.role.value[0]}{member.index}@{member.worker}" for member in placement.members]
         self._cluster.world.note(f"placement {placement.number} {placement.phase.value} {members}")
         listed = frozenset(member.incarnation for member in placement.members)
-        self._cluster.world.oracle.published(self._listed, listed)
+        self._cluster.world.published(self._listed, listed)
         self._listed = listed
         if placement.scaled != self._scaled:
             self._scaled = placement.scaled
-            self._cluster.world.oracle.forget_keys()
+            self._cluster.world.scaled()
         self._cluster.publish(lambda worker: worker.tell(NewsCame(PlacementNews(placement))))
 
     def _answer(self, told: Tell) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from consecution.testing.sim.process import SimHost, SimProcess
     from consecution.testing.sim.scenario import Fault
-    from consecution.testing.sim.world import SimWorld
+    from consecution.testing.sim.virtual import VirtualWorld
     from consecution.wire.control import Up
 
 DEATHS_KEPT = 32
@@ -72,7 +72,7 @@ class SimParent:
         problem: Why it can't go on.
     """
 
-    def __init__(self, world: SimWorld, settings: RunSettings, n_tasks: int, random: Random) -> None:
+    def __init__(self, world: VirtualWorld, settings: RunSettings, n_tasks: int, random: Random) -> None:
         self._world = world
         self._settings = settings
         self._random = random
@@ -219,7 +219,7 @@ class SimParent:
                 )
             )
         listed = frozenset(member.incarnation for member in members)
-        self._world.oracle.published(self._listed, listed)
+        self._world.published(self._listed, listed)
         self._listed = listed
         self._newest = Placement(
             "sim",

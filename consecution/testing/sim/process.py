@@ -13,6 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, cast
 
 from consecution.errors import ConsecutionError
+from consecution.executor.event_loop import VirtualTime
 from consecution.guarantee.ids import id_maker
 from consecution.process.acker import AckerProcess
 from consecution.process.child import TELL_EVERY_S, WAIT_MAX_S, Executor
@@ -37,6 +38,8 @@ LIBRARY = "sim"
 LOOK_S = 0.0005
 NEVER = float("inf")
 ROUNDING_S = 1e-6
+EPOCH_S = 1e9
+"""Seconds since 1970 at which all runs begin."""
 
 
 class Killed(BaseException):  # no Exception: user code must not catch it
@@ -73,6 +76,29 @@ class SimLine:
 
     def flush(self, timeout_s: float) -> None:
         """See `Line.flush`."""
+
+
+class SimClock:
+    """What producers know of time.
+
+    Args:
+        process: Whose they are.
+    """
+
+    def __init__(self, process: SimProcess) -> None:
+        self._process = process
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return self._process.clock()
+
+    def time(self) -> float:
+        """See `Clock.time`."""
+        return EPOCH_S + self._process.departs()
+
+    def sleep(self, seconds: float) -> None:
+        """See `Clock.sleep`."""
+        self._process.spend(max(0.0, seconds))
 
 
 class SimHost:
@@ -217,6 +243,13 @@ class SimProcess:
         if self.transport is not None:
             self._network.unbind(self.transport.address, loses=code != 0)
         self._on_death(self, code)
+        if code:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of what its code awaits: it will never go on."""
+        if self.executor is not None:
+            self.executor.peer.abandon()
 
     def pause(self, until: float) -> None:
         """Stop it, as SIGSTOP does."""
@@ -252,15 +285,19 @@ class SimProcess:
             self.acker = AckerProcess(self.transport, timeout_s=settings.timeout_s, now=self.clock)
         else:
             stores = self.host.disk.stores(self.point)
+            consecutor = self._load()
+            for producer, _ in consecutor.feeds:
+                producer.tell_time_by(SimClock(self))
             self.executor = Executor(
                 self.begin,
-                self._load(),
+                consecutor,
                 self.transport,
                 self.line,
                 self.new_id,
                 stores=stores,
                 now=self.clock,
                 pid=self.pid,
+                virtual=VirtualTime(self.clock, self.spend),
             )
             self.slots = stores.slots_made
         self.line.say(Born(self.incarnation, address, self.pid, LIBRARY, "3.11"))
@@ -312,6 +349,8 @@ class SimProcess:
         except Killed:
             code = -11
         except ConsecutionError as error:
+            if self.executor is not None:
+                self.executor.peer.teardown()
             self.line.say(broke_of(error, is_loading=False))
             code = 1
         finally:
