@@ -364,8 +364,8 @@ class Codec:
     def unpack_one(self, data: bytes, index: int) -> Any:
         """Give one item of a batch that this process packed, without making the others."""
         reading = _Reading(self._names, DISK)
-        options = {**reading.options, "unicode_errors": "surrogatepass"}
-        unpacker = Unpacker(max_buffer_size=len(data), **options)
+        reading.options["unicode_errors"] = "surrogatepass"  # for what is nested in extensions too
+        unpacker = Unpacker(max_buffer_size=len(data), **reading.options)
         unpacker.feed(data)
         count = unpacker.read_array_header()
         if not 0 <= index < count:

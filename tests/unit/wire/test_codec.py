@@ -89,6 +89,12 @@ def test_a_batch_is_the_join_of_its_items_and_each_can_be_read_alone(items):
         assert typed(codec.unpack_one(data, index)) == typed(item)
 
 
+def test_a_file_name_that_is_no_text_is_read_alone_wherever_it_is_nested():
+    items = [("a", "\udcff"), {"path": ("b", ("\udcff",))}, "\udcff"]
+    data = codec.pack_items(items)
+    assert [codec.unpack_one(data, index) for index in range(3)] == items
+
+
 @pytest.mark.parametrize("count", [0, 15, 16, 65535, 65536])
 def test_join_items_writes_the_head_that_msgpack_would(count):
     assert join_items([b"\x01"] * count) == codec.pack_items([1] * count)
