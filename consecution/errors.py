@@ -79,3 +79,7 @@ class Unreachable(ClusterError):
 
 class CapacityError(ConsecutionError):
     """A bound was reached: too many bytes pushed for one item, an item too large for a frame."""
+
+
+class OutputClosed(ConsecutionError):
+    """Nobody reads the output any more (``flow | head``): the run should stop, quietly and without an error."""

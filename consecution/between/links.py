@@ -16,6 +16,7 @@ from consecution.graph.door import Door
 from consecution.graph.kinds import is_collect
 from consecution.graph.slot import DEFAULT_OUTPUT
 from consecution.producers.handover import Handover
+from consecution.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Exit:
     """Where items leave a consecutor.
 
@@ -41,7 +42,7 @@ class Exit:
     is_failed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry:
     """Where items enter a consecutor: at the entry node of this name; None: at the only one."""
 

@@ -24,6 +24,7 @@ from consecution.cli.console import close_stdout
 from consecution.cli.exit_codes import ExitCode
 from consecution.cli.graph import graph
 from consecution.cli.run import run
+from consecution.version import VERSION
 
 app = typer.Typer(
     name="consecution",
@@ -45,12 +46,7 @@ app.add_typer(cluster_keys.app, name="keys", rich_help_panel="Cluster")
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            print(f"consecution {version('consecution')}")
-        except PackageNotFoundError:
-            print("consecution, from a checkout that isn't installed")
+        print(f"consecution {VERSION}")
         raise typer.Exit
 
 

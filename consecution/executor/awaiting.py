@@ -7,13 +7,15 @@ two are in work.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from typing import TYPE_CHECKING, Any
 
+from consecution.executor.causes import user_errors
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterable
 
     from consecution.executor.columns import InWork, Part, Place
@@ -140,6 +142,8 @@ class AwaitingNode:
             self._n_working -= 1  # at once: who adds items before the loop runs again must know
 
     async def _work_off(self) -> None:
+        import asyncio
+
         while self._waiting:
             entry = self._waiting.popleft()
             entry.began_at = self._now()
@@ -153,7 +157,7 @@ class AwaitingNode:
                     await self._one(entry, self._call(entry.value) if first is None else first)
             except TimeoutError as error:  # the item's own code may have limits of its own
                 entry.error = timed_out(self._name, self._timeout_s, error) if limit.expired() else error
-            except (Exception, SystemExit, asyncio.CancelledError) as error:  # user code
+            except user_errors() as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                     raise  # it is us who are cancelled: the run is quit

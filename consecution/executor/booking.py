@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from consecution.errors import OutputClosed
 from consecution.executor.causes import cause_of
 from consecution.executor.columns import parts_of
 from consecution.executor.outputs import frame_of
 from consecution.guarantee.messages import Fail
-from consecution.sinks.errors import OutputClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

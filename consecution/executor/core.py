@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from consecution.executor.booking import Outcome
 from consecution.executor.frames import EndMark, FlushMark, Frame
 from consecution.guarantee.levels import Robustness
-from consecution.guarantee.messages import hot_value
 from consecution.guarantee.window import FLUSH_EVERY_S
 from consecution.guarantee.words import RunningWords
+from consecution.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ Message: TypeAlias = Frame | FlushMark | EndMark
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------
-@hot_value
+@value
 class Arrived:
     """A message for one of this executor's tasks; ``sender`` is a task number or -1 - a producer's place."""
 
@@ -54,7 +54,7 @@ class Arrived:
     message: Message
 
 
-@hot_value
+@value
 class Taken:
     """The task ``target`` took ``items`` of what the task ``sender`` sent into work (R3)."""
 
@@ -63,7 +63,7 @@ class Taken:
     items: int
 
 
-@hot_value
+@value
 class Judged:
     """A verdict on one of a task's own roots."""
 
@@ -71,7 +71,7 @@ class Judged:
     verdict: Verdict
 
 
-@hot_value
+@value
 class Ran:
     """The shell has run work of a task.
 
@@ -90,7 +90,7 @@ class Ran:
     cause: Cause | None = None
 
 
-@hot_value
+@value
 class Journalled:
     """The next consecutor has journalled the oldest frame that the door ``task`` still had open (R21)."""
 
@@ -112,7 +112,7 @@ class Kind(enum.Enum):
     """Never given by `next_work`: the shell says what a task's event loop came to."""
 
 
-@hot_value
+@value
 class Work:
     """One call of a runner: a frame, a flush, a timer or some more of finish."""
 
@@ -124,7 +124,7 @@ class Work:
     mark: FlushMark | None = None
 
 
-@hot_value
+@value
 class Send:
     """Send a message from one of this executor's tasks to a task, which may be in this executor."""
 
@@ -133,7 +133,7 @@ class Send:
     message: Message
 
 
-@hot_value
+@value
 class Tell:
     """Tell the ackers: inits before the sums."""
 
@@ -141,7 +141,7 @@ class Tell:
     sums: Sequence[Sum]
 
 
-@hot_value
+@value
 class Credit:
     """Tell the executor or producer of ``sender`` that ``target`` took items into work."""
 
@@ -150,7 +150,7 @@ class Credit:
     items: int
 
 
-@hot_value
+@value
 class NodeFailed:
     """Something failed that isn't an item of a producer: an own value, a timer, finish; or any item at level NONE."""
 
@@ -159,14 +159,14 @@ class NodeFailed:
     node: int = -1
 
 
-@hot_value
+@value
 class Lost:
     """Accumulating nodes whose state a replay of an own value passed again (R17)."""
 
     nodes: frozenset[str]
 
 
-@hot_value
+@value
 class TaskEnded:
     """A task has ended; its runner may be torn down when the run ends."""
 

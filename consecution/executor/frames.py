@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from consecution.value import value
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -64,7 +66,7 @@ class Frame:
                 yield self.roots[code >> INDEX_BITS], code & INDEX_MASK
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FlushMark:
     """Holders must push what they hold (R18); forwarded once for each (origin, number)."""
 
@@ -72,7 +74,7 @@ class FlushMark:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EndMark:
     """The sender, a task or a producer, has ended (R19). ``sender`` is a task number, or -1 - producer's place."""
 

@@ -6,18 +6,17 @@ else but None is refused. One event loop for each task.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from typing import TYPE_CHECKING, Any
 
 from consecution.errors import short_repr
 from consecution.executor.awaiting import returned_message, timed_out
-from consecution.executor.event_loop import EventLoop
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from consecution.executor.event_loop import VirtualTime
+    from consecution.executor.event_loop import EventLoop, VirtualTime
     from consecution.graph import Node
 
 
@@ -89,6 +88,8 @@ class Hooks:
     def loop(self) -> EventLoop:
         """The task's event loop, made at its first use."""
         if self._loop is None:
+            from consecution.executor.event_loop import EventLoop
+
             self._loop = EventLoop(self._new_loop, self._virtual)
         return self._loop
 
@@ -100,6 +101,8 @@ class Hooks:
 
 
 async def _awaited(result: Awaitable[Any], limit_s: float | None, name: str) -> Any:
+    import asyncio
+
     limit = asyncio.timeout(limit_s)
     try:
         async with limit:

@@ -23,11 +23,11 @@ import logging
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
-from consecution.errors import UserCodeError
+from consecution.errors import OutputClosed, UserCodeError
 from consecution.executor.awaiting import returned_message
 from consecution.executor.batching import run_batch
 from consecution.executor.booking import Booking
-from consecution.executor.causes import cause_of
+from consecution.executor.causes import cause_of, user_errors
 from consecution.executor.columns import Held, InWork, compose
 from consecution.executor.hooks import Hooks
 from consecution.executor.runtime import Context, Runtime
@@ -45,11 +45,10 @@ from consecution.executor.segments import (
     is_expanding,
     shapes_of,
 )
-from consecution.executor.under_way import USER_ERRORS, UnderWay
+from consecution.executor.under_way import UnderWay
 from consecution.executor.wiring import Wiring
 from consecution.graph import FlatMap, Node, Route, instantiate
 from consecution.graph.kinds import has_timer, is_accumulating, is_collect, is_function, is_holder, overrides
-from consecution.sinks.errors import OutputClosed
 
 if TYPE_CHECKING:
     import asyncio
@@ -155,7 +154,7 @@ class StageRunner:
         for place in self._nodes:
             try:
                 self._hooks.give_nothing("setup", place)
-            except USER_ERRORS as error:
+            except user_errors() as error:
                 self.teardown()
                 name = self._names[place]
                 message = f"setup of node {name!r} raised {type(error).__name__}: {error}; nothing was processed"
@@ -182,7 +181,7 @@ class StageRunner:
             place = self._is_set_up.pop()
             try:
                 self._hooks.give_nothing("teardown", place)
-            except USER_ERRORS as error:
+            except user_errors() as error:
                 log.exception("teardown failed node=%s", self._names[place])
                 causes.append(cause_of(self._names[place], error, None))
         self._hooks.close()
@@ -338,7 +337,7 @@ class StageRunner:
                     return
         except OutputClosed:
             raise
-        except USER_ERRORS as raised:
+        except user_errors() as raised:
             error = raised
         finally:
             runtime.context = None
@@ -459,7 +458,7 @@ class StageRunner:
                 runtime.context = outer
                 self._recut(segment, unexpected, position, items, places)
                 return
-            except USER_ERRORS as error:
+            except user_errors() as error:
                 position = len(items) - base.__length_hint__() - 1
                 segment.leave()
                 segment.settle_marks(position)
@@ -543,7 +542,7 @@ class StageRunner:
                 work=self._books.work,
                 fail_at=lambda where, error, item: self._books.fail(place, where, error, item),
             )
-        except USER_ERRORS as error:
+        except user_errors() as error:
             if len(items) == 1:
                 self._books.fail(place, 0 if places is None else places[0], error, items[0])
                 return
@@ -606,7 +605,7 @@ class StageRunner:
         try:
             for value in self._hooks.values(hook, place):
                 runtime.push(value)
-        except USER_ERRORS as error:
+        except user_errors() as error:
             if isinstance(error, OutputClosed):
                 raise
             if runtime.tokens:
@@ -691,7 +690,7 @@ class StageRunner:
         assert is_function(node)
         try:
             node.func(value)
-        except USER_ERRORS as shown:
+        except user_errors() as shown:
             last: BaseException | None = shown
             while last is not None and last.__context__ is not error:
                 last = last.__context__

@@ -15,17 +15,18 @@ places; where values of several would meet, they are `Held`.
 
 from __future__ import annotations
 
-import asyncio
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from consecution.executor.awaiting import AwaitingNode, ItemInWork
+from consecution.executor.causes import user_errors
 from consecution.executor.columns import Held, parts_of
 from consecution.executor.runtime import Context
 from consecution.graph import FlatMap
 from consecution.graph.kinds import is_function
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from consecution.executor.booking import Booking
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 UNDER_WAY_MAX = 8192
 """Items of one node; a frame that gives it more is worked on only as they end."""
-
-USER_ERRORS = (Exception, SystemExit, asyncio.CancelledError)
 
 
 class UnderWay:
@@ -272,7 +271,7 @@ def _push_held(runtime: Runtime, entry: ItemInWork, value: object, output: str, 
     """Book what an async node pushed of held items; a token that is used twice is its item's fault."""
     try:
         runtime.push(value, output, of)
-    except USER_ERRORS as error:
+    except user_errors() as error:
         entry.error = entry.error or error
 
 
@@ -281,4 +280,6 @@ def _origins(entries: Iterable[ItemInWork]) -> list[Origin]:
 
 
 async def _one_ended(workers: Sequence[asyncio.Task[None]]) -> None:
+    import asyncio
+
     await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)

@@ -15,8 +15,9 @@ it had the frame and slow to arrive, and the sender's made after it was rid of i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from consecution.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .messages import Incarnation, Root
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AuditFired:
     """A tree was found lost by the audit: a bug of ours or of the machine, to be logged as a warning.
 
@@ -41,14 +42,14 @@ class AuditFired:
     sent_to: tuple[Incarnation, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AuditRound:
     """A round is called: tell every living executor and producer, which answer with an `Audit` of this number."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Doubt:
     last: float  # the tree's last sign of life, when the doubt came up; another one since then ends the doubt
     awaited: int  # the round that everybody must answer

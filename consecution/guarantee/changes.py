@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from consecution.value import value
+
 if TYPE_CHECKING:
     from .messages import Cause
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeadLetter:
     """An item that failed for good.
 
@@ -27,7 +29,7 @@ class DeadLetter:
     item: Any
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Attempt:
     """An attempt, or a suspicion, that counts against an item which will be replayed.
 

@@ -23,12 +23,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from consecution.errors import CapacityError, ProtocolError
+from consecution.value import value
 
 from .backoff import Backoff
 from .changes import Attempt, Changes, DeadLetter
 from .levels import Robustness
 from .load import Load, NoSnapshot, ranges_of
-from .messages import WHOLE, Cause, Incarnation, Root, Verdict, hot_value
+from .messages import WHOLE, Cause, Incarnation, Root, Verdict
 from .ranges import Ranges
 from .waiting import Waiting
 
@@ -45,7 +46,7 @@ NO_SNAPSHOT = NoSnapshot()
 LOST = Cause(node="", exception="Lost", message="a process died, and this level of robustness does not replay")
 
 
-@hot_value
+@value
 class Batch:
     """What goes out under one root.
 

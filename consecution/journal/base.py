@@ -17,10 +17,11 @@ are the finished seqs above it as (start, stop), stop not included. Used by one 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from consecution.errors import JournalError
+from consecution.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ class JournalFull(JournalError):
     """No space: the transaction was rolled back; stop intake and make the same call again later."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Header:
     """Whose journal it is; never a hash of the code, since the fix must be able to replay.
 
@@ -53,7 +54,7 @@ class Header:
     is_accumulating: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ProducerHeader:
     """One producer of the pipeline."""
 
@@ -63,7 +64,7 @@ class ProducerHeader:
     endless: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Restored:
     """What the journal knows of a producer at the start of a run.
 
@@ -88,7 +89,7 @@ class Restored:
     dead: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ProducerRound:
     """One producer's part of a transaction.
 
@@ -111,7 +112,7 @@ class ProducerRound:
     check: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stand:
     """Where a producer stood in a journal that is gone; see `ProducerRound`.
 
@@ -132,14 +133,14 @@ class Stand:
     check: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Round:
     """One transaction: a round of verdicts."""
 
     producers: tuple[ProducerRound, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Counts:
     """The Report's counts, over all producers and restarts."""
 
@@ -151,7 +152,7 @@ class Counts:
     state_lost: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredDeadLetter:
     """A dead letter as the journal keeps it.
 
@@ -191,7 +192,7 @@ class StoredDeadLetter:
         return self.replayed_as is None and not self.is_dropped
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """What became of one item: ``state`` is "open" while it is unfinished.
 

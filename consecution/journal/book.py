@@ -11,6 +11,8 @@ from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from consecution.value import value
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 Spans: TypeAlias = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Page:
     """What one transaction can change of a producer."""
 
@@ -77,7 +79,7 @@ def page_of(plain: list[Any]) -> Page:
     return Page(next_seq, mark, ranges, position, check, completed, failed)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Held:
     """What is held against an unfinished item; `crashes` are those of its attempts that took the process down."""
 

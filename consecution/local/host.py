@@ -11,7 +11,6 @@ import logging
 import select
 import threading
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from consecution.executor.core import (
@@ -26,6 +25,7 @@ from consecution.executor.core import (
 from consecution.local.stall import place_in_words
 from consecution.local.working import Working
 from consecution.producers.bell import Bell
+from consecution.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,14 +40,14 @@ log = logging.getLogger(__name__)
 WORKS_A_TURN = 64
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RollCall:
     """The ledger asks who still has what (R13); answered in its turn, behind all that arrived before it."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Named:
     """A host's answer: the roots that it has."""
 

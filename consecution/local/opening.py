@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from consecution.graph.door import is_door
@@ -26,6 +25,7 @@ from consecution.local.sending import Sending
 from consecution.local.stores import DISK
 from consecution.plan.exposure import exposure, items_held, pending_default
 from consecution.report import Failure
+from consecution.value import value
 from consecution.values import keep, snapshot
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 KEPT_BYTES_MAX = 64 << 20  # of what a producer keeps for replays, where the user named no number of items
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Settings:
     """How a consecutor is run.
 
@@ -70,7 +70,7 @@ class Settings:
     resume: Literal["start", "position"] = "start"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Identity:
     """Where ids come from.
 

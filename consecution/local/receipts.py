@@ -6,7 +6,6 @@ its outcome. Waiting is thread-safe.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +68,8 @@ class Receipt(Token):
 
     def __await__(self) -> Generator[Any, None, str]:
         """Wait in an event loop; gives the outcome."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
 

@@ -14,10 +14,11 @@ Invariants, cited by number in asserts and tests:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from consecution.plan.partitions import dealt
+from consecution.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SHUFFLE, KEY, ALL, GLOBAL, LOCAL, PARTIAL_KEY = "shuffle", "key", "all", "global", "local", "partial_key"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Channel:
     """An edge between stages, or from a producer into one: what regroups and makes frames.
 
@@ -51,7 +52,7 @@ class Channel:
     grouping: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stage:
     """Nodes fused into one task, times its parallelism.
 
@@ -82,7 +83,7 @@ class Stage:
         return dealt(self.tasks) if self.scaled is None else self.scaled.owners
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Plan:
     """Stages, channels and tasks of a Dag; see `plan_of`.
 

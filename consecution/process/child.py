@@ -44,9 +44,9 @@ from consecution.process.bridge.bridge import Bridge
 from consecution.process.handing import Handing
 from consecution.process.joint import Joint
 from consecution.process.peer import Peer, failure_of
-from consecution.process.version import LIBRARY
 from consecution.process.words import broke_of, counts_of, letter_of, settings_of, stand_of
 from consecution.transport.zeromq import Keys, ZmqTransport, new_keys
+from consecution.version import VERSION
 from consecution.wire.codec import ItemNotPackable, pack_items
 from consecution.wire.control import (
     STUCK_S,
@@ -229,7 +229,7 @@ def _transport(begin: Begin, incarnation: int, keys: Keys | None) -> ZmqTranspor
 def _born(transport: ZmqTransport, incarnation: int, keys: Keys | None, bridge: str = "") -> Born:
     python = ".".join(platform.python_version_tuple()[:2])
     key = None if keys is None else keys.public
-    return Born(incarnation, transport.address, os.getpid(), LIBRARY, python, key, bridge)
+    return Born(incarnation, transport.address, os.getpid(), VERSION, python, key, bridge)
 
 
 def _run_acker(begin: Begin, control: Control) -> int:

@@ -22,7 +22,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from consecution.errors import ClusterError, ConsecutionError, GraphError, JournalError, SourceError, UserCodeError
+from consecution.errors import (
+    ClusterError,
+    ConsecutionError,
+    GraphError,
+    JournalError,
+    OutputClosed,
+    SourceError,
+    UserCodeError,
+)
 from consecution.executor.door import doors_in
 from consecution.graph.kinds import is_accumulating
 from consecution.guarantee.ids import SEED_BYTES, id_maker
@@ -38,7 +46,6 @@ from consecution.process.crew import LOOK_S, Crew
 from consecution.process.peer import Peer
 from consecution.process.tally import RunTally
 from consecution.report import Progress, Report
-from consecution.sinks.errors import OutputClosed
 from consecution.transport.zeromq import ZmqTransport
 from consecution.wire.control import Begin, Broke, Collected, FlowPlace, RunSettings, Told
 from consecution.wire.placement import Member, Phase, Placement, Role

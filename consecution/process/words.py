@@ -14,6 +14,7 @@ from consecution.errors import (
     ConsecutionError,
     GraphError,
     JournalError,
+    OutputClosed,
     SourceError,
     UserCodeError,
     short_repr,
@@ -21,7 +22,6 @@ from consecution.errors import (
 from consecution.guarantee.levels import Robustness
 from consecution.journal.base import Stand
 from consecution.local.opening import Settings
-from consecution.sinks.errors import OutputClosed
 from consecution.wire.codec import pack, unpack
 from consecution.wire.control import Begin, Broke, FeedCounts, Letter
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from consecution.clock import SYSTEM_CLOCK, Clock
 from consecution.errors import SourceError, UserCodeError, short_repr
 from consecution.producers.anchors import Anchors
-from consecution.producers.awaiting import AsyncFeed
 from consecution.producers.pacing import Paced
+
+if TYPE_CHECKING:
+    from consecution.producers.awaiting import AsyncFeed
 
 
 class GeneratedReader:
@@ -80,7 +82,7 @@ class GeneratedReader:
 
     def fileno(self) -> int | None:
         """Give a descriptor that is readable when an async generator has an item; None for any other."""
-        return self._feed.fileno() if isinstance(self._feed, AsyncFeed) else None
+        return None if self._feed is None else self._feed.fileno()
 
     def check(self, position: object) -> object | None:
         """Give the anchor below ``position``."""
@@ -100,6 +102,8 @@ class GeneratedReader:
                 msg = f"producer {self._label!r}: its function is a coroutine and yields nothing; write `yield` in it"
                 raise SourceError(msg)
             if isinstance(given, AsyncIterator):
+                from consecution.producers.awaiting import AsyncFeed
+
                 return AsyncFeed(given, self._label)
             iterator: Iterator[Any] = iter(given)
         except SourceError:

@@ -65,6 +65,9 @@ class Paced:
         self._was_told = self._was_told or ended
         return items, ended
 
+    def fileno(self) -> None:
+        """Give no descriptor: an iterator is asked, it doesn't tell."""
+
     def close(self) -> None:
         """Close the iterator: a generator's ``finally`` runs now."""
         self._is_over = True

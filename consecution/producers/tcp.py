@@ -14,7 +14,6 @@ Rules of this module:
 from __future__ import annotations
 
 import logging
-import ssl
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from consecution.errors import GraphError, short_repr
@@ -22,12 +21,15 @@ from consecution.producers.base import SourceClass
 from consecution.producers.listening import address_of, check_host, check_port, listen
 from consecution.producers.network import NetworkProducer, key_maker
 from consecution.producers.offers import Offers
-from consecution.producers.tcp_clients import TcpCounts, TcpRules, TcpServer
 from consecution.producers.tcp_formats import format_named
+from consecution.producers.tcp_rules import TcpCounts, TcpRules
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from typing import Any
+
+    from consecution.producers.tcp_clients import TcpServer
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +117,8 @@ class TcpProducer(NetworkProducer):
             if value < 1:
                 msg = f"TcpProducer({what}={value}): expected 1 or more"
                 raise GraphError(msg)
+        import ssl
+
         is_guarded = tls is not None and tls.verify_mode is ssl.CERT_REQUIRED
         check_host(
             "TcpProducer", host, is_guarded=is_guarded, insecure=insecure,
@@ -154,6 +158,8 @@ class TcpProducer(NetworkProducer):
         Raises:
             SourceError: The port is taken.
         """
+        from consecution.producers.tcp_clients import TcpServer
+
         self.close()
         is_told = self.acknowledges is not None
         listener = listen(

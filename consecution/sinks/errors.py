@@ -7,7 +7,3 @@ from consecution.errors import ConsecutionError
 
 class SinkError(ConsecutionError):
     """A sink can't write: a full disk, a locked or absent database, a table of another shape."""
-
-
-class OutputClosed(ConsecutionError):
-    """Nobody reads the output any more (``flow | head``): the run should stop, quietly and without an error."""

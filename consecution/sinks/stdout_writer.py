@@ -6,8 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from consecution.errors import OutputClosed
 from consecution.graph.node import Node
-from consecution.sinks.errors import OutputClosed, SinkError
+from consecution.sinks.errors import SinkError
 from consecution.sinks.formats import Csv, format_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from consecution.guarantee.messages import hot_value
+from consecution.value import value
 
 if TYPE_CHECKING:
     from consecution.guarantee.messages import Root
@@ -81,7 +81,7 @@ class Parcel:
     is_superseded: bool = False
 
 
-@hot_value
+@value
 class Send:
     """To the sender's half: send this, as soon as it may go; with ``more``, in one packet with what follows at once."""
 
@@ -89,7 +89,7 @@ class Send:
     more: bool = False
 
 
-@hot_value
+@value
 class Told:
     """To the sender's half: the receiver told its position; ``taken`` is None when it told *received* alone."""
 
@@ -98,7 +98,7 @@ class Told:
     again: bool = False
 
 
-@hot_value
+@value
 class Arrived:
     """To the receiver's half: messages came, numbered from ``number`` on, sent under ``placement``."""
 
@@ -107,7 +107,7 @@ class Arrived:
     messages: tuple[tuple[Message, int], ...]
 
 
-@hot_value
+@value
 class Placed:
     """To the receiver's half: my placement; ``tasks`` are those that it gives to me."""
 
@@ -115,7 +115,7 @@ class Placed:
     tasks: frozenset[int]
 
 
-@hot_value
+@value
 class Took:
     """To the receiver's half: a frame left the task's queue, into work or for good."""
 
@@ -124,34 +124,34 @@ class Took:
     size: int
 
 
-@hot_value
+@value
 class Asked:
     """To the receiver's half: the sender asks for the position."""
 
 
-@hot_value
+@value
 class Connected:
     """To both halves: there is a new connection to the peer; what was in the old one may be lost."""
 
 
-@hot_value
+@value
 class Blocked:
     """To both halves: the connection took nothing; ``number`` is the first message of the packet, 0 without one."""
 
     number: int
 
 
-@hot_value
+@value
 class Writable:
     """To both halves: the connection takes packets again."""
 
 
-@hot_value
+@value
 class Tick:
     """To both halves: time has passed."""
 
 
-@hot_value
+@value
 class Transmit:
     """From the sender's half: put these messages, numbered from ``number`` on, into one packet."""
 
@@ -161,19 +161,19 @@ class Transmit:
     count: int
 
 
-@hot_value
+@value
 class Ask:
     """From the sender's half: ask the receiver for its position."""
 
 
-@hot_value
+@value
 class Eased:
     """From the sender's half: these tasks have credit again, and had none."""
 
     tasks: tuple[int, ...]
 
 
-@hot_value
+@value
 class Tell:
     """From the receiver's half: tell the sender this position."""
 
@@ -182,7 +182,7 @@ class Tell:
     again: bool
 
 
-@hot_value
+@value
 class Deliver:
     """From the receiver's half: the next message."""
 
@@ -190,7 +190,7 @@ class Deliver:
     size: int
 
 
-@hot_value
+@value
 class Refuse:
     """From the receiver's half: the next message is for a task that my placement gives to another (R4)."""
 
@@ -198,7 +198,7 @@ class Refuse:
     size: int
 
 
-@hot_value
+@value
 class Behind:
     """From the receiver's half: the sender knows placement ``number``, and I don't."""
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from consecution.errors import ClusterError, ProtocolError
-from consecution.guarantee.messages import hot_value
 from consecution.transport.link import (
     Arrived,
     Ask,
@@ -41,6 +40,7 @@ from consecution.transport.link import (
 )
 from consecution.transport.receiver_link import ReceiverLink
 from consecution.transport.sender_link import SenderLink
+from consecution.value import value
 from consecution.wire.envelope import (
     Header,
     Messages,
@@ -66,7 +66,7 @@ STRANGERS_MAX = 64
 """Most senders whose placement has not come yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Peer:
     """An incarnation as a placement lists it.
 
@@ -81,7 +81,7 @@ class Peer:
     key: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PlacementView:
     """What links need to know of a placement.
 
@@ -96,14 +96,14 @@ class PlacementView:
     tasks: frozenset[int] = frozenset()
 
 
-@hot_value
+@value
 class Place:
     """A placement has come; older ones than mine are ignored."""
 
     view: PlacementView
 
 
-@hot_value
+@value
 class Post:
     """Send a message to an incarnation that my placement lists; with ``more``, another to it follows at once."""
 
@@ -112,7 +112,7 @@ class Post:
     more: bool = False
 
 
-@hot_value
+@value
 class PacketCame:
     """Bytes came; ``key`` is the public key that the connection proved to have, None without encryption."""
 
@@ -120,7 +120,7 @@ class PacketCame:
     key: bytes | None = None
 
 
-@hot_value
+@value
 class TakenUp:
     """A frame that was `Received` left its task's queue."""
 
@@ -130,7 +130,7 @@ class TakenUp:
     size: int
 
 
-@hot_value
+@value
 class ConnectionEvent:
     """Something happened to the connection to a peer: `Connected`, `Blocked` or `Writable`."""
 
@@ -138,7 +138,7 @@ class ConnectionEvent:
     event: Connected | Blocked | Writable
 
 
-@hot_value
+@value
 class Open:
     """Connect to this peer."""
 
@@ -147,14 +147,14 @@ class Open:
     key: bytes | None
 
 
-@hot_value
+@value
 class Close:
     """The peer is dead: close the connection, drop what it holds."""
 
     peer: Incarnation
 
 
-@hot_value
+@value
 class Put:
     """Give this packet to the peer's connection; ``number`` of its first message, 0 without one."""
 
@@ -163,7 +163,7 @@ class Put:
     data: bytes
 
 
-@hot_value
+@value
 class Received:
     """A message, once and in order for each sender. A frame must be taken up when it leaves its task's queue."""
 
@@ -172,7 +172,7 @@ class Received:
     size: int
 
 
-@hot_value
+@value
 class Credited:
     """Frames may go to these tasks of a peer again (R3): `Links.has_credit` was False and is True."""
 
@@ -180,7 +180,7 @@ class Credited:
     tasks: tuple[int, ...]
 
 
-@hot_value
+@value
 class Refused:
     """A message from a living sender, for a task that is not mine: to be reported as lost, in a sum (R4)."""
 
@@ -188,21 +188,21 @@ class Refused:
     message: Message
 
 
-@hot_value
+@value
 class Lagging:
     """A peer knows placement ``number``, and I don't: ask for the whole (R4)."""
 
     number: int
 
 
-@hot_value
+@value
 class LeftOut:
     """Placement ``number`` leaves this incarnation out: it must exit (R5)."""
 
     number: int
 
 
-@hot_value
+@value
 class Rejected:
     """Bytes were dropped that are not of the protocol, or out of its rules."""
 

@@ -7,17 +7,17 @@ what is lost with a connection is found by `Ask`, and who takes may forget a str
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from consecution.errors import ProtocolError
+from consecution.value import value
 from consecution.wire.plain import decode, encode
 
 if TYPE_CHECKING:
     from consecution.guarantee.messages import Incarnation
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Hand:
     """Items for the producer of another topology.
 
@@ -42,7 +42,7 @@ class Hand:
     starts_again: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ask:
     """Ask how far a stream is; goes the way of the pieces, behind them.
 
@@ -61,7 +61,7 @@ class Ask:
     settled: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Took:
     """How far a stream is.
 

@@ -10,10 +10,11 @@ after its birth leaves it out, when the phase is ENDED, and when the pair of soc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
-from consecution.guarantee.messages import Cause, hot_value
+from consecution.guarantee.messages import Cause
+from consecution.value import value
 from consecution.wire.placement import Placement, Role
 
 PROTOCOL_VERSION = 1
@@ -22,7 +23,7 @@ STUCK_MAX = 32  # links in one Told
 ASKED_MAX = 100  # items in one question: so many causes fit into one answer
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FlowPlace:
     """Where a child finds the flow, and how it was started.
 
@@ -43,7 +44,7 @@ class FlowPlace:
     paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunSettings:
     """The consecutor's settings, as the flow says them; every process checks that its own are the same.
 
@@ -66,7 +67,7 @@ class RunSettings:
     resume: str = "start"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Begin:
     """The first word to a child.
 
@@ -111,14 +112,14 @@ class Begin:
     is_joined: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Placed:
     """A new placement; the parent sends each once, in order, and may leave out overtaken ones."""
 
     placement: Placement
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PushIn:
     """Items that a client pushes into a producer of the child; answered by `PushedIn` once they are journalled.
 
@@ -135,7 +136,7 @@ class PushIn:
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AskItems:
     """Ask what became of items, at most `ASKED_MAX`; answered by `ItemsAre`."""
 
@@ -148,7 +149,7 @@ Down: TypeAlias = Begin | Placed | PushIn | AskItems
 DOWN: tuple[type, ...] = (Begin, Placed, PushIn, AskItems)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Born:
     """The child has bound its socket.
 
@@ -176,14 +177,14 @@ class Born:
             raise ValueError(message)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ready:
     """The nodes and feeds that a placement gives to the child are set up."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Letter:
     """A dead letter, for reports.
 
@@ -204,7 +205,7 @@ class Letter:
     cause: Cause | None
 
 
-@hot_value
+@value
 class FeedCounts:
     """Where a producer stands; counts are those of its journal, so they are exact over restarts.
 
@@ -245,7 +246,7 @@ class FeedCounts:
     listens_on: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StuckLink:
     """A process from which no word has come for long, though one is owed.
 
@@ -260,7 +261,7 @@ class StuckLink:
     waiting: int
 
 
-@hot_value
+@value
 class Told:
     """How a child stands; about four times a second, and at once when something ended.
 
@@ -305,7 +306,7 @@ class Told:
     is_doubled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PausedAt:
     """The producers and tasks of this child have no open root; confirms a pause by its number.
 
@@ -320,7 +321,7 @@ class PausedAt:
     done: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Collected:
     """What Collect nodes of an ended task collected.
 
@@ -335,7 +336,7 @@ class Collected:
     is_last: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Broke:
     """The child can't go on; it exits after this.
 
@@ -350,7 +351,7 @@ class Broke:
     traceback: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PushedIn:
     """Answers `PushIn`: the items are in the journal, or why they are not.
 
@@ -369,7 +370,7 @@ class PushedIn:
     is_final: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ItemFate:
     """What became of an item.
 
@@ -384,7 +385,7 @@ class ItemFate:
     cause: Cause | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ItemsAre:
     """Answers `AskItems`.
 

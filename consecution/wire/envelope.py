@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, TypeAlias
 
 from consecution.errors import ProtocolError
-from consecution.guarantee.messages import hot_value
+from consecution.value import value
 from consecution.wire.messages import decode
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ HEADER_BYTES = _HEADER.size
 _TAKEN = struct.Struct(">IQQ")
 
 
-@hot_value
+@value
 class Header:
     """Who speaks to whom, and what each knows.
 
@@ -57,7 +57,7 @@ class Header:
     received: int = 0
 
 
-@hot_value
+@value
 class Messages:
     """Messages ``header.number``, ``header.number + 1`` … each with its size in bytes, which is what credit counts."""
 
@@ -65,7 +65,7 @@ class Messages:
     messages: tuple[tuple[Message, int], ...]
 
 
-@hot_value
+@value
 class Position:
     """How far the receiver of a link is (R3): all counts run from the link's beginning.
 
@@ -80,7 +80,7 @@ class Position:
     again: bool
 
 
-@hot_value
+@value
 class Question:
     """The sender of a link asks for the position."""
 

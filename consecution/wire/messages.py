@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgpack  # type: ignore[import-untyped]
 
 from consecution.errors import CodecError, ProtocolError
-from consecution.guarantee.messages import WHOLE, Cause, Fail, Init, Sum, Verdict, hot_value
+from consecution.guarantee.messages import WHOLE, Cause, Fail, Init, Sum, Verdict
+from consecution.value import value
 from consecution.wire.runs import pack_origins, pack_runs, unpack_origins, unpack_runs
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ PREFIX_BYTES = _PREFIX.size
 _TEXT_MAX = 64 << 10
 
 
-@hot_value
+@value
 class Data:
     """A frame (R8), its items packed.
 
@@ -62,21 +63,21 @@ class Data:
     solo: bool = False
 
 
-@hot_value
+@value
 class Sums:
     """Sums of many roots for one acker (R9)."""
 
     sums: tuple[Sum, ...]
 
 
-@hot_value
+@value
 class Verdicts:
     """Verdicts for one producer (R10)."""
 
     verdicts: tuple[Verdict, ...]
 
 
-@hot_value
+@value
 class FlushMark:
     """Holders behind this edge must push what they hold (R18).
 
@@ -93,7 +94,7 @@ class FlushMark:
     number: int
 
 
-@hot_value
+@value
 class EndMark:
     """An upstream task, or a producer, has ended (R19).
 
@@ -106,7 +107,7 @@ class EndMark:
     sender: int
 
 
-@hot_value
+@value
 class Audit:
     """Roots of one acker that the sender has queued, in work, held, unsent or unconfirmed (R13).
 
@@ -117,7 +118,7 @@ class Audit:
     roots: tuple[Root, ...]
 
 
-@hot_value
+@value
 class Hello:
     """Who speaks, in words that a person can use: for logs and for refusals that name both sides."""
 

@@ -7,8 +7,10 @@ kills are fields of the placement, not messages that can be missed.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from consecution.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +45,7 @@ class Phase(enum.Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Member:
     """A living process of a topology.
 
@@ -72,7 +74,7 @@ class Member:
     bridge: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outlet:
     """Where the items of a linked output go now: the process of another topology that journals them (R21).
 
@@ -91,7 +93,7 @@ class Outlet:
     key: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Inlet:
     """What comes from a topology before this one.
 
@@ -108,7 +110,7 @@ class Inlet:
     senders: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Death:
     """An incarnation that this or an earlier placement dropped after an abnormal end (R15).
 
@@ -127,7 +129,7 @@ class Death:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Placement:
     """Who lives and who owns what, for one topology.
 

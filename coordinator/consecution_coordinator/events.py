@@ -6,8 +6,9 @@ gone is dropped, since whoever asked asks again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from consecution.value import value
 
 if TYPE_CHECKING:
     from consecution.wire.cluster.from_client import FromClient
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from consecution.wire.placement import Placement
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WorkerSaid:
     """A message of a worker; the shell has checked that its key may send it."""
 
@@ -25,7 +26,7 @@ class WorkerSaid:
     message: FromWorker
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientAsked:
     """A question of a client; the shell has checked that its key may ask it.
 
@@ -44,7 +45,7 @@ class ClientAsked:
     who: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tick:
     """Time has passed; about four times a second."""
 
@@ -52,7 +53,7 @@ class Tick:
 Event: TypeAlias = WorkerSaid | ClientAsked | Tick
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tell:
     """Send a message to a peer."""
 
@@ -61,14 +62,14 @@ class Tell:
     request: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Publish:
     """Publish a placement."""
 
     placement: Placement
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SaveTopology:
     """Keep a topology; durable before the next instruction is done.
 
@@ -83,7 +84,7 @@ class SaveTopology:
     submit: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SaveWorker:
     """Keep a worker; durable before the next instruction is done."""
 
@@ -91,21 +92,21 @@ class SaveWorker:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ForgetTopology:
     """Remove a topology that is over, its letters and, if no other uses it, its bundle."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ForgetWorker:
     """Remove a worker that nothing names any more."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SaveLetters:
     """Keep dead letters; durable before the next instruction is done."""
 
@@ -113,14 +114,14 @@ class SaveLetters:
     letters: tuple[Letter, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class VoidLetters:
     """Forget the dead letters of a topology: it starts over (R17), or its name is given to another run."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TellLetters:
     """Answer a client with kept letters, which only the store has."""
 
@@ -130,7 +131,7 @@ class TellLetters:
     first: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Note:
     """A line for the log."""
 

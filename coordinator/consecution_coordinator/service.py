@@ -19,9 +19,10 @@ from consecution.errors import CapacityError, ClusterError, ProtocolError
 from consecution.transport.zeromq.control import ControlServer
 from consecution.transport.zeromq.keys import key_id, read_keys
 from consecution.transport.zeromq.sockets import AddressTaken, is_loopback
+from consecution.version import VERSION
 from consecution.wire.cluster.from_client import FROM_CLIENT, BundlePart, Submit, SubmitGroup
 from consecution.wire.cluster.from_worker import FROM_WORKER, AskBundle
-from consecution.wire.cluster.parcel import OtherVersion, Refused, library_version, pack, unpack
+from consecution.wire.cluster.parcel import OtherVersion, Refused, pack, unpack
 from consecution.wire.cluster.to_client import LettersAre, Listing, NeedBundle
 from consecution.wire.cluster.to_worker import NumbersNews, PlacementNews
 from consecution_coordinator.bundles import Bundles
@@ -116,7 +117,7 @@ class Coordinator:
     def _begin(self) -> CoordinatorState:
         now = self._clock.monotonic()
         state = CoordinatorState(
-            library_version(),
+            VERSION,
             wall=self._clock.time() - now,
             limits=self._config.limits,
             news_port=int(self.news_address.rpartition(":")[2]),

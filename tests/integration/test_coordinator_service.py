@@ -18,6 +18,7 @@ from consecution.errors import ClusterError
 from consecution.testing.clock import ManualClock
 from consecution.transport.zeromq.control import ControlClient, News, Reply
 from consecution.transport.zeromq.keys import new_keys, write_keys
+from consecution.version import VERSION
 from consecution.wire.bundle import make_bundle
 from consecution.wire.cluster.from_client import FeedFacts, ListAll, PlanFacts, StageFacts
 from consecution.wire.cluster.from_worker import AskBundle, HostFigures, Register
@@ -25,7 +26,6 @@ from consecution.wire.cluster.parcel import (
     PROTOCOL_VERSION,
     Parcel,
     Refused,
-    library_version,
     news_address,
     pack,
     unpack,
@@ -125,7 +125,7 @@ def say(client, payload, deadline_s=10.0):
 
 
 def register(name="a", **changes):
-    one = Register(name, f"disk-{name}", "s", 2, "127.0.0.1", HostFigures(2, 1 << 30), library_version(), "3.11")
+    one = Register(name, f"disk-{name}", "s", 2, "127.0.0.1", HostFigures(2, 1 << 30), VERSION, "3.11")
     return dataclasses.replace(one, **changes)
 
 

@@ -21,12 +21,12 @@ from consecution.transport.base import ConnectionFailed
 from consecution.transport.zeromq import ControlClient
 from consecution.transport.zeromq.control import News
 from consecution.transport.zeromq.keys import read_keys
+from consecution.version import VERSION
 from consecution.wire.cluster.from_worker import LogText
 from consecution.wire.cluster.parcel import (
     CHUNK_BYTES,
     OtherVersion,
     Refused,
-    library_version,
     news_address,
     pack,
     unpack,
@@ -152,7 +152,7 @@ class Agent:
             slots=slots,
             address=address,
             hostname=socket.gethostname(),
-            library=library_version(),
+            library=VERSION,
             python=".".join(platform.python_version_tuple()[:2]),
             process=os.getpid(),
             memory_bytes_max=config.memory_limit_bytes or 0,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TypeAlias
+
+from consecution.value import value
 
 if TYPE_CHECKING:
     from consecution.guarantee.messages import Cause
@@ -25,7 +27,7 @@ Run: TypeAlias = tuple[int, int, int]
 # ---- events ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Came:
     """The coordinator sent a message; ``request`` is the id that an answer repeats."""
 
@@ -33,33 +35,33 @@ class Came:
     request: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewsCame:
     """The coordinator published something."""
 
     news: PlacementNews | NumbersNews
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NotSent:
     """There is no connection to the coordinator now: what was to be sent is lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CodeUnpacked:
     """The code of a bundle is there, checked and unpacked, now or long since."""
 
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CodeMissing:
     """The code of a bundle isn't there: its parts can be stored now."""
 
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CodeFailed:
     """The code of a bundle can't be had: another checksum, a zip that is refused, a full disk."""
 
@@ -67,7 +69,7 @@ class CodeFailed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildStarted:
     """The process of a child runs."""
 
@@ -75,7 +77,7 @@ class ChildStarted:
     process: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildNotStarted:
     """The process of a child can't be started."""
 
@@ -83,7 +85,7 @@ class ChildNotStarted:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildSaid:
     """A child said something on its channel."""
 
@@ -91,7 +93,7 @@ class ChildSaid:
     message: Up
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildMute:
     """A child's channel is broken though its process runs: bytes that are no message, or it reads nothing."""
 
@@ -99,7 +101,7 @@ class ChildMute:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildExited:
     """The process of a child has ended, and all that it said was told before.
 
@@ -120,7 +122,7 @@ class ChildExited:
     stack: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildFigures:
     """What psutil says of a child: resident bytes, share of one core, and whether it is stopped (SIGSTOP)."""
 
@@ -129,7 +131,7 @@ class ChildFigures:
     is_stopped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Looked:
     """The shell has looked at the host and at the children."""
 
@@ -137,12 +139,12 @@ class Looked:
     children: dict[ChildId, ChildFigures] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Leave:
     """Somebody wants this worker to end in good order (SIGTERM, Ctrl-C)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tick:
     """Time has passed; comes after each batch of events, and when `AgentState.due` has come."""
 
@@ -167,33 +169,33 @@ AgentEvent: TypeAlias = (
 # ---- instructions ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Send:
     """Send a message to the coordinator; it may be lost."""
 
     message: FromWorker
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Listen:
     """Hear the news that the coordinator publishes at this port of its host; in place of an earlier one."""
 
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Redial:
     """Make the connections to the coordinator anew: nothing comes by those that are there."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LookForCode:
     """See whether a bundle's code is there: `CodeUnpacked` or `CodeMissing` follows."""
 
     bundle: BundleInfo
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoreCode:
     """Add a part to a bundle that is being fetched; ``is_last``: check and unpack it, tell what became of it."""
 
@@ -202,28 +204,28 @@ class StoreCode:
     is_last: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RemoveCode:
     """Remove code that isn't named here and that nobody used for a while."""
 
     keep: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RemoveJournal:
     """Remove a journal that nobody needs any more."""
 
     journal: KeptJournal
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StartChild:
     """Start the process of a child: `ChildStarted` or `ChildNotStarted` follows."""
 
     order: ChildOrder
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Relay:
     """Give a placement to a child."""
 
@@ -231,7 +233,7 @@ class Relay:
     placement: Placement
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Carry:
     """Give a client's word to a child."""
 
@@ -239,14 +241,14 @@ class Carry:
     message: PushIn | AskItems
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DumpStack:
     """Let a child write the Python stack of its threads to its log (SIGUSR1)."""
 
     id: ChildId
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KillChild:
     """Kill a child's process (SIGKILL); `ChildExited` follows.
 
@@ -259,7 +261,7 @@ class KillChild:
     is_blamed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LeaveWord:
     """Leave word in the journal of a dead child on how it died: its next start blames the items that were in work.
 
@@ -270,7 +272,7 @@ class LeaveWord:
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AnswerLog:
     """Read a part of a log and send it as `LogText` under this request id."""
 
@@ -278,7 +280,7 @@ class AnswerLog:
     request: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Note:
     """Write a line to the worker's own log; a warning when a human may act."""
 
@@ -286,7 +288,7 @@ class Note:
     is_warning: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Exit:
     """End the agent: all is done, or the coordinator refused it for good (then ``reason`` says why)."""
 

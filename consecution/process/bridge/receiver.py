@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from consecution.value import value
 from consecution.wire.bridge import Ask, Hand, Took
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Stream:
     waiting: deque[int] = field(default_factory=deque)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Given:
     """A piece for a producer of this process; `Receiver.journalled` is told its stream once it is in the journal."""
 
@@ -53,7 +54,7 @@ class Given:
     items: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Say:
     """Send this word that way."""
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from consecution.value import value
 from consecution.wire.bridge import Ask, Hand, Took
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ BLOCKED_S = 0.02
 BURST_MAX = 64  # pieces at once: in between, what came is heard
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Piece:
     """Items that travel together.
 
@@ -45,7 +45,7 @@ class Piece:
     taken: Callable[[], None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pass:
     """Which pass of its run the sender is in; see `Hand`."""
 

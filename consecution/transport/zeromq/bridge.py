@@ -17,6 +17,7 @@ import zmq
 from consecution.transport.zeromq import sockets
 from consecution.transport.zeromq.authenticator import Authenticator
 from consecution.transport.zeromq.monitor import Happening, Monitor
+from consecution.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +29,7 @@ _DRAIN_MAX = 256
 _RETRY_S = 0.25
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Asked:
     """A payload that came from a process of another topology; ``route`` is the way back."""
 
@@ -36,7 +37,7 @@ class Asked:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answered:
     """A payload that came back from a process that items go to."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import zmq
@@ -20,6 +19,7 @@ from consecution.transport.zeromq import sockets
 from consecution.transport.zeromq.authenticator import Authenticator
 from consecution.transport.zeromq.keys import key_id
 from consecution.transport.zeromq.monitor import Happening, Monitor
+from consecution.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,7 @@ _RETRY_S = 1.0
 _TELL_AGAIN_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Request:
     """A payload that came to a `ControlServer`.
 
@@ -47,14 +47,14 @@ class Request:
     key: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """A payload that the server sent to this client."""
 
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class News:
     """A payload that the server published."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
+from consecution.value import value
 from consecution.wire.cluster.parcel import CHUNK_BYTES
 from consecution.wire.cluster.to_worker import BundleInfo
 from consecution.wire.control import FlowPlace, RunSettings
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StageFacts:
     """What a placement must know of a stage.
 
@@ -35,7 +36,7 @@ class StageFacts:
     is_door: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FeedFacts:
     """What a placement must know of a producer.
 
@@ -56,7 +57,7 @@ class FeedFacts:
     stages: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PlanFacts:
     """A plan without code; made by the client, which has loaded the flow."""
 
@@ -69,7 +70,7 @@ class PlanFacts:
         return sum(stage.parallelism for stage in self.stages)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LinkFacts:
     """A link that begins at a topology, to another of its group (R21).
 
@@ -84,7 +85,7 @@ class LinkFacts:
     place: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Submit:
     """Run a flow. Answered by `NeedBundle` until the coordinator has all of its bundle, then by `Accepted`.
 
@@ -125,7 +126,7 @@ class Submit:
     place: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SubmitGroup:
     """Run joined consecutors, a topology each; all of them are kept, or none. Answered as `Submit`.
 
@@ -138,7 +139,7 @@ class SubmitGroup:
     members: tuple[Submit, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BundlePart:
     """A part of a bundle, at most `CHUNK_BYTES`; answered by `NeedBundle`."""
 
@@ -147,19 +148,19 @@ class BundlePart:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ListAll:
     """Ask for all topologies and workers; answered by `Listing`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AskStatus:
     """Ask how a topology stands; answered by `Status`."""
 
     topology: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AskLetters:
     """Ask for dead letters, from the given place on; answered by `LettersAre`."""
 
@@ -167,21 +168,21 @@ class AskLetters:
     first: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pause:
     """Let producers read no more; what entered is finished."""
 
     topology: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Resume:
     """Let producers read again."""
 
     topology: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Drain:
     """Let producers read no more, finish what entered, and end; after ``deadline_s`` end anyway."""
 
@@ -189,14 +190,14 @@ class Drain:
     deadline_s: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Kill:
     """End it now. What is unfinished stays in its journals."""
 
     topology: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rebalance:
     """Spread a topology over the slots that there are now; only tasks that must move are moved (R6).
 
@@ -209,7 +210,7 @@ class Rebalance:
     parallelism: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AskLog:
     """Ask for a part of the log of an executor or acker; answered by `LogText`. See `FetchLog`."""
 
@@ -220,7 +221,7 @@ class AskLog:
     bytes_max: int = CHUNK_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Push:
     """Push items into a `Pusher` of a running topology; answered by `Pushed` once they are journalled.
 
@@ -237,7 +238,7 @@ class Push:
     producer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AskFates:
     """Ask what became of items that were pushed; answered by `FatesAre`.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from consecution.guarantee.messages import Cause
+from consecution.value import value
 from consecution.wire.control import ItemsAre, Letter, PushedIn, Told
 
 LETTERS_BYTES_MAX = 256 << 10  # of one heartbeat; an item that is larger travels as its repr alone
@@ -59,7 +60,7 @@ class ChildPhase(enum.Enum):
     STOPPING = "stopping"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildState:
     """A child as its worker sees it now.
 
@@ -102,7 +103,7 @@ class ChildState:
     bridge: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildExit:
     """A child has ended, or could not be started. Told until `Heard.exits` reaches its number.
 
@@ -138,7 +139,7 @@ class ChildExit:
     age_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Letters:
     """Dead letters of a child, told until `Heard.letters` reaches the number.
 
@@ -155,7 +156,7 @@ class Letters:
     letters: tuple[Letter, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HostFigures:
     """What psutil says of a worker's host."""
 
@@ -166,7 +167,7 @@ class HostFigures:
     disk_free_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Register:
     """A worker wants to join, or to be taken back by a coordinator that was restarted.
 
@@ -197,7 +198,7 @@ class Register:
     tags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Heartbeat:
     """How a worker stands; see rule 2 of the module.
 
@@ -225,14 +226,14 @@ class Heartbeat:
     is_leaving: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AskPlacement:
     """Ask for the newest placement of a topology; answered by `PlacementIs`."""
 
     topology: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AskBundle:
     """Ask for a part of a bundle; answered by `BundleChunk`."""
 
@@ -240,7 +241,7 @@ class AskBundle:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LogText:
     """Answers `FetchLog`, under its request id.
 

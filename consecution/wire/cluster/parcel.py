@@ -6,11 +6,11 @@ Rules of this module: a `Parcel` never changes, so that two versions can at leas
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from functools import cache
 from typing import TypeVar
 
 from consecution.errors import ProtocolError
+from consecution.value import value
+from consecution.version import VERSION
 from consecution.wire.plain import decode, encode
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ PROTOCOL_VERSION = 1
 CHUNK_BYTES = 256 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Parcel:
     """Round every message. Its fields never change.
 
@@ -50,17 +50,6 @@ class OtherVersion(ProtocolError):
         self.request = request
 
 
-@cache
-def library_version() -> str:
-    """Version of this library; "0" in a checkout that isn't installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("consecution")
-    except PackageNotFoundError:
-        return "0"
-
-
 def new_request() -> str:
     """Make an id for a question or a submission: 32 random hexadecimal digits."""
     return uuid.uuid4().hex
@@ -72,7 +61,7 @@ def pack(message: object, request: str = "") -> bytes:
     >>> unpack(pack(Done("paused"), "r1"), (Done,))
     ('r1', Done(note='paused'))
     """
-    return encode(Parcel(PROTOCOL_VERSION, library_version(), request, encode(message)))
+    return encode(Parcel(PROTOCOL_VERSION, VERSION, request, encode(message)))
 
 
 def unpack(data: bytes, kinds: tuple[type[T], ...]) -> tuple[str, T]:
@@ -104,7 +93,7 @@ def news_address(coordinator: str, port: int) -> str:
     return f"{coordinator.rpartition(':')[0]}:{port}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Refused:
     """No, to whatever was asked.
 
@@ -119,7 +108,7 @@ class Refused:
     kind: str = "request"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Done:
     """Yes, to what has no other answer.
 

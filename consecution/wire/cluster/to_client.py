@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
+from consecution.value import value
 from consecution.wire.cluster.from_worker import HostFigures, LogText
 from consecution.wire.cluster.parcel import Done, Refused
 from consecution.wire.control import FeedCounts, ItemFate, Letter
@@ -45,7 +46,7 @@ class State(enum.Enum):
         return self in (State.FINISHED, State.DRAINED, State.KILLED, State.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NeedBundle:
     """How much of a bundle the coordinator has; the next `BundlePart` begins there."""
 
@@ -53,7 +54,7 @@ class NeedBundle:
     have_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Accepted:
     """The topology is kept, and starts when there are slots.
 
@@ -72,7 +73,7 @@ class Accepted:
     members: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ProcessStatus:
     """An executor or acker of a topology.
 
@@ -117,7 +118,7 @@ class ProcessStatus:
     cpu: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Summary:
     """A topology in one line.
 
@@ -167,7 +168,7 @@ class Summary:
         return self.state in (State.FINISHED, State.DRAINED) and not self.failed and not self.state_lost
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WorkerStatus:
     """A worker in one line.
 
@@ -196,7 +197,7 @@ class WorkerStatus:
     identity: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Listing:
     """Answers `ListAll`.
 
@@ -217,7 +218,7 @@ class Listing:
     is_insecure: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StuckStatus:
     """A link between two processes that is stuck, though the coordinator hears both.
 
@@ -238,7 +239,7 @@ class StuckStatus:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Status:
     """Answers `AskStatus`.
 
@@ -279,7 +280,7 @@ class Status:
     feed_homes: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LettersAre:
     """Answers `AskLetters`; ``next`` is where the next part begins, None at the end."""
 
@@ -287,7 +288,7 @@ class LettersAre:
     next: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pushed:
     """Answers `Push`: the items are in the journal, synced.
 
@@ -302,7 +303,7 @@ class Pushed:
     seqs: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FatesAre:
     """Answers `AskFates`, in order."""
 

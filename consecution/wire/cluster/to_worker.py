@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from consecution.value import value
 from consecution.wire.cluster.from_worker import HEARTBEAT_S, SILENT_S, ChildId
 from consecution.wire.cluster.parcel import CHUNK_BYTES, Refused
 from consecution.wire.control import AskItems, FeedCounts, FlowPlace, PushIn, RunSettings
@@ -13,7 +14,7 @@ from consecution.wire.placement import Placement, Role
 STOP_S = 10.0  # a child that isn't wanted any more may take this long to tear down; then it is killed
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Registered:
     """The worker is in.
 
@@ -32,12 +33,12 @@ class Registered:
     is_encrypted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RegisterAgain:
     """The coordinator doesn't know this session (it was restarted, or took the worker for dead): register with all."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Heard:
     """Confirms a heartbeat.
 
@@ -54,7 +55,7 @@ class Heard:
     wanted: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BundleInfo:
     """A bundle that a worker needs.
 
@@ -67,7 +68,7 @@ class BundleInfo:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FeedStart:
     """Where a producer begins that ran elsewhere before, and whose journal isn't on this worker (R17).
 
@@ -80,7 +81,7 @@ class FeedStart:
     letters: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildOrder:
     """A child that must run on a worker. With the worker's own folders and host it makes a `Begin`.
 
@@ -127,7 +128,7 @@ class KeptJournal:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Wanted:
     """All that must run on one worker; see rule 1 of the module.
 
@@ -150,7 +151,7 @@ class Wanted:
     releases: tuple[KeptJournal, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PlacementIs:
     """Answers `AskPlacement`; None when there is no such topology: its children are to end."""
 
@@ -158,7 +159,7 @@ class PlacementIs:
     placement: Placement | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BundleChunk:
     """Answers `AskBundle`; at most `CHUNK_BYTES`, empty at the end."""
 
@@ -168,7 +169,7 @@ class BundleChunk:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FetchLog:
     """Ask a worker for a part of a child's log; answered by `LogText` under the same request id.
 
@@ -187,7 +188,7 @@ class FetchLog:
     bytes_max: int = CHUNK_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ForChild:
     """A client's word for a child, carried on to it; the child's answer comes back as it is.
 
@@ -224,14 +225,14 @@ TO_WORKER: tuple[type, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PlacementNews:
     """A new placement."""
 
     placement: Placement
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NumbersNews:
     """The newest placement number of each topology; each second."""
 

@@ -29,10 +29,11 @@ from consecution.transport.base import ConnectionFailed
 from consecution.transport.zeromq import Reply
 from consecution.transport.zeromq.control import ControlClient
 from consecution.transport.zeromq.keys import new_keys, read_keys, write_keys
+from consecution.version import VERSION
 from consecution.wire.bundle import Bundle, make_bundle
 from consecution.wire.cluster.from_client import FeedFacts, Kill, ListAll, PlanFacts, StageFacts
 from consecution.wire.cluster.from_worker import HostFigures, Register
-from consecution.wire.cluster.parcel import PROTOCOL_VERSION, Parcel, Refused, library_version, pack, unpack
+from consecution.wire.cluster.parcel import PROTOCOL_VERSION, Parcel, Refused, pack, unpack
 from consecution.wire.cluster.to_client import TO_CLIENT
 from consecution.wire.cluster.to_worker import TO_WORKER
 from consecution.wire.control import FlowPlace, RunSettings
@@ -179,7 +180,7 @@ def _zip(*entries: tuple[str, bytes]) -> bytes:
 
 
 def _register(name: str = "stranger", **changes: object) -> bytes:
-    one = Register(name, "disk", "session", 1, "127.0.0.1", HostFigures(1, 1 << 30), library_version(), PYTHON)
+    one = Register(name, "disk", "session", 1, "127.0.0.1", HostFigures(1, 1 << 30), VERSION, PYTHON)
     return pack(dataclasses.replace(one, **changes))  # type: ignore[arg-type]
 
 
