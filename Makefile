@@ -74,8 +74,8 @@ compose-test: $(VENV)/dev ## Run docker/ and compose.yaml on this machine's Dock
 wheel: $(VENV)/dev ## Build the wheel, install it into a clean environment, run the examples from there.
 	.ci/wheel $(BIN)/python
 
-soak: $(VENV)/dev ## Run simulated runs for hours (SEEDS=100000 JOBS=2); goes on where it was ended.
-	$(BIN)/python -m consecution.testing.sim soak $(or $(SEEDS),100000) --jobs $(or $(JOBS),1)
+soak: $(VENV)/dev ## Run simulated runs for hours (SEEDS=100000 JOBS=2 FAMILY=levels); goes on where it was ended.
+	$(BIN)/python -m consecution.testing.sim soak $(or $(SEEDS),100000) --jobs $(or $(JOBS),1) --family $(or $(FAMILY),replay)
 
 bench: $(VENV)/dev ## Measure, and print the tables.
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from consecution.testing.sim.edits import Edits, add_arguments, edits_of
+from consecution.testing.sim.edits import Edits, add_arguments, add_family, edits_of
 from consecution.testing.sim.shrink import shrink
-from consecution.testing.sim.soak import STATE, run_soak
+from consecution.testing.sim.soak import run_soak
 from consecution.testing.sim.world import SimWorld
 
 EXAMPLES = """examples:
@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   python -m consecution.testing.sim run 17 --history
   python -m consecution.testing.sim shrink 17
   python -m consecution.testing.sim soak 100000 --jobs 2
+  python -m consecution.testing.sim soak 10000 --family levels
 """
 
 
@@ -38,11 +39,12 @@ def main(words: list[str] | None = None) -> int:
     soak = verbs.add_parser("soak", help="run all seeds below a number; goes on where it ended")
     soak.add_argument("seeds", type=int)
     soak.add_argument("--jobs", type=int, default=1)
-    soak.add_argument("--file", type=Path, default=STATE)
+    add_family(soak)
+    soak.add_argument("--file", type=Path, default=None)
     arguments = parser.parse_args(words)
     logging.disable(logging.CRITICAL)  # what virtual processes log
     if arguments.verb == "soak":
-        return run_soak(arguments.seeds, jobs=arguments.jobs, file=arguments.file)
+        return run_soak(arguments.seeds, family=arguments.family, jobs=arguments.jobs, file=arguments.file)
     edits = edits_of(arguments)
     if arguments.verb == "shrink":
         print(shrink(edits, told=lambda smaller: print(smaller.command(), file=sys.stderr)).command())

@@ -14,8 +14,8 @@ from consecution.client import facts_of
 from consecution.testing.sim.coordinator import CLIENT, HOST, NAME, ControlNetwork, SimCoordinator
 from consecution.testing.sim.scenario import Fault, Kind
 from consecution.testing.sim.worker import SimWorker
-from consecution.wire.cluster.from_client import Pause, Rebalance, Resume, Submit
-from consecution.wire.cluster.to_client import Accepted, State
+from consecution.wire.cluster.from_client import AskStatus, Pause, Rebalance, Resume, Submit
+from consecution.wire.cluster.to_client import Accepted, State, Status
 from consecution.wire.cluster.to_worker import BundleInfo
 from consecution.wire.control import FlowPlace
 
@@ -43,6 +43,7 @@ class SimCluster:
         coordinator: The coordinator.
         workers: One for each host.
         problem: Why the run can't go on.
+        status: What the coordinator said last when it was asked.
     """
 
     def __init__(self, world: VirtualWorld, settings: RunSettings, random: Random) -> None:
@@ -56,6 +57,7 @@ class SimCluster:
         slots = -(-scenario.n_executors // len(world.hosts)) + 1
         self.workers = [SimWorker(self, host, slots) for host in world.hosts]
         self.problem = ""
+        self.status: Status | None = None
         self.control.loss = scenario.control_loss
         self.control.news_loss = scenario.news_loss
 
@@ -103,9 +105,17 @@ class SimCluster:
             python="3.11",
         )
 
+    def look(self) -> Status | None:
+        """Ask how it stands; None when the coordinator is down, or doesn't know it yet."""
+        self.status = None
+        self.ask(AskStatus(NAME))
+        return self.status
+
     def answered(self, message: object) -> None:
         """The coordinator answered the client."""
-        if not isinstance(message, Accepted):
+        if isinstance(message, Status):
+            self.status = message
+        elif not isinstance(message, Accepted):
             self.world.note(f"answer {message}")
 
     # ---- what others ask -----------------------------------------------------------------------------------------

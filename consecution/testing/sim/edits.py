@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from consecution.testing.sim.flows import GOOD, PASS
 from consecution.testing.sim.network import CALM
-from consecution.testing.sim.scenario import Scenario, scenario_of
+from consecution.testing.sim.scenario import Family, Scenario, scenario_of
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +24,7 @@ class Edits:
 
     Attributes:
         seed: Which.
+        family: Of which family; its name.
         faults: Places of the faults that are kept; None: all.
         items: Numbers of the items that are kept; None: all.
         good: Numbers of bad items that are made good.
@@ -36,6 +37,7 @@ class Edits:
     """
 
     seed: int
+    family: str = Family.REPLAY.value
     faults: tuple[int, ...] | None = None
     items: tuple[int, ...] | None = None
     good: tuple[int, ...] = ()
@@ -48,7 +50,7 @@ class Edits:
 
     def scenario(self) -> Scenario | None:
         """The run that is left; None when that is none."""
-        scenario = scenario_of(self.seed)
+        scenario = scenario_of(self.seed, Family(self.family))
         flow = scenario.flow
         for name in self.without:
             if name not in {node.name for node in flow.nodes}:
@@ -103,6 +105,7 @@ class Edits:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Let a parser read what `Edits.command` wrote."""
     parser.add_argument("seed", type=int)
+    add_family(parser)
     for name in ("faults", "items", "good"):
         parser.add_argument(f"--{name}", type=_numbers, metavar="N,N")
     for name in ("without", "plain"):
@@ -110,6 +113,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calm", action="store_true")
     for name in ("executors", "ackers", "hosts"):
         parser.add_argument(f"--{name}", type=int, metavar="N")
+
+
+def add_family(parser: argparse.ArgumentParser) -> None:
+    """Let a parser read which family is meant."""
+    plain = Family.REPLAY.value
+    parser.add_argument(
+        "--family", choices=[family.value for family in Family], default=plain, help=f"default: {plain}"
+    )
 
 
 def edits_of(arguments: argparse.Namespace) -> Edits:

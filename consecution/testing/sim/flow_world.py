@@ -37,8 +37,8 @@ from consecution.testing.sim.promises import Promise, Violation
 from consecution.testing.sim.scenario import Scenario
 from consecution.testing.sim.virtual import VirtualWorld
 from consecution.transport.link import LinkLimits
-from consecution.wire.cluster.from_client import AskStatus, Drain, Pause, Resume
-from consecution.wire.cluster.to_client import State, Status
+from consecution.wire.cluster.from_client import Drain, Pause, Resume
+from consecution.wire.cluster.to_client import State
 from consecution.wire.control import Collected
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from consecution.testing.sim.network import Weather
     from consecution.testing.sim.scenario import Fault
+    from consecution.wire.cluster.to_client import Status
     from consecution.wire.control import RunSettings, Up
 
 P = ParamSpec("P")
@@ -69,9 +70,6 @@ class FlowWorld(VirtualWorld):
         faults: What happens to them; see `Fault`. The last one should strike before ``storm_s``.
         storm: How the network behaves until ``storm_s``.
         storm_s: When all is healed.
-
-    Attributes:
-        status: What the coordinator said last when it was asked.
 
     Raises:
         GraphError: It can't be submitted to a cluster.
@@ -117,8 +115,12 @@ class FlowWorld(VirtualWorld):
         self._dag = consecutor.run_dag
         self._tally = RunTally(consecutor.robustness)
         self._has_begun = False
-        self.status: Status | None = None
         self.control = FlowCluster(self, settings, Random(f"cluster/{seed}"))
+
+    @property
+    def status(self) -> Status | None:
+        """What the coordinator said last when it was asked; None when it didn't answer."""
+        return self.control.status
 
     def load(self) -> Consecutor:
         """Make the flow, as an import does."""
@@ -198,9 +200,7 @@ class FlowWorld(VirtualWorld):
 
     def look(self) -> Status | None:
         """Ask how it stands; None when the coordinator is down, or doesn't know it yet."""
-        self.status = None
-        self.control.ask(AskStatus(NAME))
-        return self.status
+        return self.control.look()
 
     def report(self) -> Report:
         """What it has come to."""
@@ -243,13 +243,6 @@ class FlowCluster(SimCluster):
         if state is None or NAME not in state.courses:
             self.ask(self._submit_once)
             self.world.timeline.after(LOOK_S, self._submit)
-
-    def answered(self, message: object) -> None:
-        """The coordinator answered the client."""
-        if isinstance(message, Status):
-            self.world.status = message
-        else:
-            super().answered(message)
 
     @property
     def is_done(self) -> bool:

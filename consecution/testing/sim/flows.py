@@ -101,6 +101,10 @@ class FlowPlan:
         """By producer, the nodes that it feeds."""
         return {name: tuple(node.name for node in self.nodes if name in node.inputs) for name, _ in self.producers}
 
+    def widths(self) -> dict[str, int]:
+        """By node, to how many of its tasks each value goes."""
+        return {node.name: node.parallelism if node.grouping == "all" else 1 for node in self.nodes}
+
     def followers(self, name: str) -> list[NodePlan]:
         """The nodes behind one."""
         return [node for node in self.nodes if name in node.inputs]

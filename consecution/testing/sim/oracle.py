@@ -84,6 +84,8 @@ class Oracle:
         outcomes: (producer, seq) to "completed" or "dead", by the folder of the journal that says so.
         dead: Incarnations that some placement has left out, or that died unlisted.
         broken: What nodes have found; whoever runs the world raises it.
+        verdicts: How many there were.
+        raised: Exceptions of nodes, one for each value.
         is_planted: A fault outside of the model was planted: the audit may find something lost.
     """
 
@@ -106,6 +108,7 @@ class Oracle:
         self._hops: dict[tuple[int, int], int] = {}
         self._keys: dict[tuple[str, int], int] = {}
         self.verdicts = 0
+        self.raised = 0
         self.is_planted = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -154,10 +157,18 @@ class Oracle:
 
     def raises(self, tokens: Iterable[int]) -> None:
         """A call on a value raises."""
+        self.raised += 1
         for token in tokens:
             self.tokens[token].is_failed = True
         for item in {self.tokens[token].item for token in tokens}:
             self._charges[item] += 1
+
+    def passes(self, seq: Seq) -> list[tuple[str, list[Token]]]:
+        """The passes of an item so far, by entry node."""
+        item = self.items[seq]
+        return [
+            (entry, [self.tokens[n] for n in self._tokens_of.get((item, entry), ())]) for entry in self._entries[seq[0]]
+        ]
 
     def keyed(self, node: str, key: int, copy: int) -> None:
         """A value with this key came to this running copy of a node that is grouped by key."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from consecution.guarantee.levels import Robustness
 from consecution.guarantee.messages import Cause
 from consecution.local.restart import FOLDER
 from consecution.testing.sim.scenario import Kind
@@ -114,7 +115,7 @@ class SimParent:
             return
         seat.starts += 1
         name = f"{seat.role.value}-{seat.index}.{seat.starts}"
-        journal = "/journal" if seat.feeds else None
+        journal = "/journal" if seat.feeds and self._settings.level == Robustness.REPLAY.name else None
         begin = Begin(
             topology="sim",
             role=seat.role,

@@ -1,16 +1,17 @@
 """Everything that a seed decides, as plain data: the flow, the cluster, the faults.
 
-Rules of this module: `scenario_of` is a function of the seed alone; a shrinker changes the scenario, not the seed. Each
-seed switches some kinds of fault off (swarm testing), so that rare combinations are not drowned by common ones.
+Rules of this module: `scenario_of` is a function of the seed and its family alone; a shrinker changes the scenario, not
+the seed. Each seed switches some kinds of fault off (swarm testing), so that rare combinations are not drowned by
+common ones. What a family has of its own is drawn apart, so that a seed of another one goes on meaning what it means.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
-from consecution.testing.sim.flows import CRASH, POISON, SLOW, FlowPlan, random_flow
+from consecution.testing.sim.flows import CRASH, GOOD, POISON, SLOW, FlowPlan, ItemPlan, random_flow
 from consecution.testing.sim.network import Weather
 
 
@@ -73,7 +74,33 @@ _CLUSTER_ALONE = (
 OF_PARENT = tuple(kind for kind in Kind if kind not in _CLUSTER_ALONE)
 OF_CLUSTER = tuple(kind for kind in Kind if kind is not Kind.DROP)
 
+GENTLE = frozenset(
+    (
+        Kind.RESET,
+        Kind.LOSS,
+        Kind.JUMP,
+        Kind.CRASH_COORDINATOR,
+        Kind.FREEZE_COORDINATOR,
+        Kind.REBALANCE,
+        Kind.SCALE,
+        Kind.STOP,
+    )
+)
+"""What kills nobody, and makes nobody take somebody for dead."""
+
 ITEM_KINDS = (POISON, CRASH, SLOW)
+
+
+class Family(enum.Enum):
+    """What is simulated beside faults.
+
+    Attributes:
+        REPLAY: Level REPLAY alone.
+        LEVELS: The levels below it, which replay nothing and keep no journal.
+    """
+
+    REPLAY = "replay"
+    LEVELS = "levels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +144,7 @@ class Scenario:
         has_cluster: A coordinator and workers run it, not one parent.
         control_loss: Share of words between workers and coordinator that are lost in the storm.
         news_loss: Share of publications that vanish in it.
+        level: Name of the robustness.
     """
 
     seed: int
@@ -134,10 +162,39 @@ class Scenario:
     has_cluster: bool = False
     control_loss: float = 0.0
     news_loss: float = 0.0
+    level: str = "REPLAY"
+
+    @property
+    def is_gentle(self) -> bool:
+        """Whether no process dies, and none is taken for dead."""
+        return not any(item.kind == CRASH for item in self.flow.items) and all(
+            fault.kind in GENTLE for fault in self.faults
+        )
 
 
-def scenario_of(seed: int) -> Scenario:
-    """Make the scenario of a seed."""
+def scenario_of(seed: int, family: Family = Family.REPLAY) -> Scenario:
+    """Make the scenario of a seed of a family."""
+    return _levels(_replay(seed)) if family is Family.LEVELS else _replay(seed)
+
+
+def _levels(plain: Scenario) -> Scenario:
+    """The same run at a lower level: without a journal producers must be re-readable, and crashes must end."""
+    random = Random(f"levels/{plain.seed}")
+    level = random.choice(("NONE", "CONFIRM", "TRACK"))
+    is_gentle = random.random() < 0.5
+    items = tuple(_gentler(item, is_gentle=is_gentle) for item in plain.flow.items)
+    producers = tuple((name, "list") for name, _ in plain.flow.producers)
+    faults = tuple(fault for fault in plain.faults if not is_gentle or fault.kind in GENTLE)
+    return replace(plain, flow=replace(plain.flow, items=items, producers=producers), faults=faults, level=level)
+
+
+def _gentler(item: ItemPlan, *, is_gentle: bool) -> ItemPlan:
+    if item.kind != CRASH:
+        return item
+    return replace(item, kind=GOOD) if is_gentle else replace(item, times=1)
+
+
+def _replay(seed: int) -> Scenario:
     random = Random(f"scenario/{seed}")
     has_cluster = seed % 3 == 2
     on = [kind for kind in (OF_CLUSTER if has_cluster else OF_PARENT) if random.random() < 0.5]

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consecution.testing.sim.edits import Edits
-from consecution.testing.sim.scenario import scenario_of
+from consecution.testing.sim.scenario import Family, scenario_of
 from consecution.testing.sim.shrink import failure_of, shrink
 
 if TYPE_CHECKING:
@@ -89,12 +89,17 @@ class Chunk:
     failed: dict[int, str]
 
 
-def run_chunk(first: int, count: int) -> Chunk:
-    """Run some seeds."""
+def state_file(family: str) -> Path:
+    """Where it is kept how far a family is, in the working directory."""
+    return STATE if family == Family.REPLAY.value else STATE.with_name(f"{STATE.stem}-{family}.json")
+
+
+def run_chunk(family: str, first: int, count: int) -> Chunk:
+    """Run some seeds of a family."""
     logging.disable(logging.CRITICAL)  # what thousands of virtual processes log
     seeds = range(first, first + count)
-    scenarios = [scenario_of(seed) for seed in seeds]
-    found = {seed: failure_of(Edits(seed)) for seed in seeds}
+    scenarios = [scenario_of(seed, Family(family)) for seed in seeds]
+    found = {seed: failure_of(Edits(seed, family)) for seed in seeds}
     return Chunk(
         seeds.stop,
         sum(len(scenario.flow.items) for scenario in scenarios),
@@ -103,45 +108,53 @@ def run_chunk(first: int, count: int) -> Chunk:
     )
 
 
-def run_soak(seeds: int, *, jobs: int = 1, file: Path = STATE, shrinks: bool = True) -> int:
+def run_soak(
+    seeds: int,
+    *,
+    family: str = Family.REPLAY.value,
+    jobs: int = 1,
+    file: Path | None = None,
+    shrinks: bool = True,
+) -> int:
     """Run all seeds below a number that a soak before hasn't run.
 
     Args:
         seeds: How many in all.
+        family: Of which family.
         jobs: Processes at once.
-        file: Where it is kept how far it is.
+        file: Where it is kept how far it is; None: in the working directory, for each family apart.
         shrinks: Make each failing one small.
 
     Returns:
         The exit code: 1 when a seed failed, in this soak or an earlier one of the same file.
     """
     console = Console()
-    soak = Soak.read(file)
+    soak = Soak.read(file or state_file(family))
     columns = (TextColumn("seeds"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[how]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task("seeds", total=seeds, completed=soak.next, how="")
-        for chunk, took_s in _chunks(soak.next, seeds, jobs):
+        for chunk, took_s in _chunks(family, soak.next, seeds, jobs):
             soak.add(chunk, took_s)
             soak.write()
             rate = soak.next / soak.seconds if soak.seconds else 0.0
             told = f"{rate:.1f} a second, {soak.items:,} items, {soak.faults:,} faults, {len(soak.failed)} failed"
             progress.update(bar, completed=soak.next, how=told)
             for seed, how in sorted(chunk.failed.items()):
-                console.print(f"seed {seed} breaks promise {how}: {Edits(seed).command()}", soft_wrap=True)
+                console.print(f"seed {seed} breaks promise {how}: {Edits(seed, family).command()}", soft_wrap=True)
     for seed, how in sorted(soak.failed.items()) if shrinks else ():
-        small = shrink(Edits(seed))
+        small = shrink(Edits(seed, family))
         console.print(f"seed {seed} ({how}), made small: {small.command()}", soft_wrap=True)
     counts = f"{soak.items:,} items, {soak.faults:,} faults, {len(soak.failed)} failed, {soak.seconds:,.0f} s"
     console.print(f"{soak.next:,} seeds, {counts}", soft_wrap=True)
     return 1 if soak.failed else 0
 
 
-def _chunks(first: int, seeds: int, jobs: int) -> Iterator[tuple[Chunk, float]]:
+def _chunks(family: str, first: int, seeds: int, jobs: int) -> Iterator[tuple[Chunk, float]]:
     """Run chunks; gives each, in order, with the real seconds since the one before."""
     began = time.monotonic()
     if jobs == 1:
         for start in range(first, seeds, CHUNK):
-            chunk = run_chunk(start, min(CHUNK, seeds - start))
+            chunk = run_chunk(family, start, min(CHUNK, seeds - start))
             began, before = time.monotonic(), began
             yield chunk, began - before
         return
@@ -151,7 +164,7 @@ def _chunks(first: int, seeds: int, jobs: int) -> Iterator[tuple[Chunk, float]]:
         start = first
         while start < seeds or waiting:
             while start < seeds and len(waiting) < 2 * jobs:
-                waiting[pool.submit(run_chunk, start, min(CHUNK, seeds - start))] = start
+                waiting[pool.submit(run_chunk, family, start, min(CHUNK, seeds - start))] = start
                 start += CHUNK
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 done[waiting.pop(future)] = future.result()
