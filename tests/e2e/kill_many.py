@@ -28,7 +28,7 @@ ITEMS_A_KILL = {
     "iterator": 2_000,
     "pusher": 500,
     "cursor": 2_000,
-    "clock": 500,
+    "clock": 150,
 }  # each push waits for the disk
 SENT_A_KILL = 800
 

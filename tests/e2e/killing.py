@@ -87,9 +87,10 @@ def kill_again_and_again(kind: str, mode: str, folder: Path, *, kills: int, tota
     if kind == "cursor":
         _fill_table(folder, total)
     pipe = Feeder(total) if kind == "stdin" else None
+    lasting = 1_000 * total if kind == "clock" else total  # a clock makes up for the time in which a slow machine starts
     for number in range(kills):
         before = _size(folder / "sink")
-        child = _start(kind, mode, folder, total, pipe)
+        child = _start(kind, mode, folder, lasting, pipe)
         if chance.random() < 0.8:  # else while it starts
             _wait_for_work(child, folder / "sink", before)
         time.sleep(chance.random() * 0.15)
