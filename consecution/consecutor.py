@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from consecution.flow import FlowAddress
     from consecution.local.opening import Settings
     from consecution.process.group import ProcessesGroup
-    from consecution.process.parent import ProcessesRun, ProcessesSettings
+    from consecution.process.parent import ProcessesRun
+    from consecution.process.settings import ProcessesSettings
     from consecution.report import Progress, Report
     from consecution.running import Run
 
@@ -505,7 +506,8 @@ class Consecutor(Joinable):
         progress: Callable[[Progress], None] | None,
     ) -> ProcessesRun | ProcessesGroup:
         from consecution.flow import parse_address
-        from consecution.process.parent import ProcessesRun, ProcessesSettings
+        from consecution.process.parent import ProcessesRun
+        from consecution.process.settings import ProcessesSettings
 
         address = parse_address(flow) if flow is not None else _address_of(self.group_in_order)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from consecution.consecutor import Consecutor
     from consecution.local.build import Build
     from consecution.process.group import ProcessesGroup
-    from consecution.process.parent import ProcessesSettings
+    from consecution.process.settings import ProcessesSettings
     from consecution.producers import Producer
     from consecution.producers.handover import Handover
     from consecution.report import Progress
@@ -167,7 +167,8 @@ def build_processes(
     """
     from consecution.process.group import Member as ProcessesMember
     from consecution.process.group import ProcessesGroup
-    from consecution.process.parent import Neighbours, ProcessesRun
+    from consecution.process.parent import ProcessesRun
+    from consecution.process.settings import Neighbours
 
     members = group_of(first)
     prepare_links(members, first, feeds)

@@ -1,8 +1,7 @@
 """Mode "processes": the calling process in the coordinator's place.
 
 Rules of this module: it starts executors and ackers, publishes placements, and puts new processes in the place of dead
-ones. Producers that only the caller can read are produced and journalled here, by a `Peer` without tasks; others in the
-first executor.
+ones. Producers that only this process can read run in it (`caller`); others in the first executor.
 
 The walk of a death: the child's exit is seen at once; its crash slot is read; a placement without it is published, so
 that its trees fail and are replayed (R12); a new process of the same index is started, and listed when it was born.
@@ -22,45 +21,36 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from consecution.errors import (
-    ClusterError,
-    ConsecutionError,
-    GraphError,
-    JournalError,
-    OutputClosed,
-    SourceError,
-    UserCodeError,
-)
+from consecution.errors import ClusterError
 from consecution.executor.door import doors_in
 from consecution.graph.kinds import is_accumulating
 from consecution.guarantee.ids import SEED_BYTES, id_maker
 from consecution.guarantee.levels import Robustness
-from consecution.local.notices import NOBODY, Audience
-from consecution.local.opening import Identity, names_of, open_intake
+from consecution.local.opening import names_of
 from consecution.local.replays import with_replays
 from consecution.local.restart import FOLDER
 from consecution.local.stall import StallWatch, place_in_words, warning
 from consecution.options import options
 from consecution.plan.stages import plan_of
+from consecution.process.caller import Caller
 from consecution.process.crew import LOOK_S, Crew
-from consecution.process.peer import Peer
+from consecution.process.settings import Neighbours, can_be_placed
 from consecution.process.tally import RunTally
-from consecution.report import Progress, Report
-from consecution.transport.zeromq import ZmqTransport
-from consecution.wire.control import Begin, Broke, Collected, FlowPlace, RunSettings, Told
-from consecution.wire.placement import Member, Phase, Placement, Role
+from consecution.process.words import error_of
+from consecution.wire.control import Begin, Collected, FlowPlace, RunSettings, Told
+from consecution.wire.placement import Phase, Placement, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from consecution.flow import FlowAddress
     from consecution.graph import Dag
     from consecution.local.intake import Intake
-    from consecution.local.opening import OpenedIntake, Settings
+    from consecution.local.opening import Settings
     from consecution.local.receipts import Receipts
     from consecution.process.crew import Child
+    from consecution.process.settings import ProcessesSettings
     from consecution.producers.base import Producer
-    from consecution.producers.handover import Handover
+    from consecution.report import Progress, Report
     from consecution.wire.control import Up
     from consecution.wire.placement import Death
 
@@ -79,45 +69,6 @@ SPARE_EVERY_S = 5.0
 
 class StartOver(Exception):  # no error: a finite run with accumulating nodes begins again
     """A process died while nodes were summing in memory."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ProcessesSettings:
-    """What mode "processes" needs beside the settings of the run.
-
-    Attributes:
-        flow: Where children find the flow.
-        workers: Executors.
-        says_workers: The user named that number, and is told when there are fewer tasks.
-        call_timeout_s: Of one call of user code.
-        fresh: Move a journal that is there aside.
-        can_place: The flow itself links the producers, so that a child has them too.
-    """
-
-    flow: FlowAddress
-    workers: int
-    call_timeout_s: float
-    fresh: bool
-    can_place: bool
-    says_workers: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Neighbours:
-    """What joins a run to those of other consecutors.
-
-    Attributes:
-        handovers: Where the doors of its graph lead, in their order.
-        audience: Who is told of its outcomes.
-        has_ended: Called with its report when all is done; gives whether its journal may be released, and waits until
-            that is known.
-        starts_over: Called when its pass begins anew: what it pushed is pushed again.
-    """
-
-    handovers: Sequence[Handover] = ()
-    audience: Audience = NOBODY
-    has_ended: Callable[[Report], bool] | None = None
-    starts_over: Callable[[], None] | None = None
 
 
 class ProcessesRun:
@@ -164,14 +115,24 @@ class ProcessesRun:
                 "%d workers, %d task%s: set parallelism=… or grouping=… on the slow nodes",
                 processes.workers, n_tasks, "s" if n_tasks > 1 else "",
             )  # fmt: skip
-        self._in_caller = not processes.can_place or any(not _can_be_placed(one) for one, _ in self._producers)
+        self._in_caller = not processes.can_place or any(not can_be_placed(one) for one, _ in self._producers)
         if self._doors or self._neighbours.audience:
             self._in_caller = True  # what joins consecutors is in this process
         self._patience_s = float("inf")
-        self._knew: frozenset[str] | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="consecution-"))
         self._settings = self._with_journal(settings)
-        self._new_id = id_maker(os.urandom(SEED_BYTES))
+        self._caller: Caller | None = None
+        if self._in_caller:
+            self._caller = Caller(
+                dag,
+                self._plan,
+                self._producers,
+                self._settings,
+                folder=self._folder,
+                doors=self._doors,
+                neighbours=self._neighbours,
+                new_id=id_maker(os.urandom(SEED_BYTES)),
+            )
         self._crew = Crew(processes.call_timeout_s)
         self._stall = StallWatch(settings.timeout_s)
         self._tally = RunTally(settings.level)
@@ -180,9 +141,6 @@ class ProcessesRun:
         self._deaths: list[Death] = []
         self._births = 0
         self._quick_deaths = 0
-        self._transport: ZmqTransport | None = None
-        self._peer: Peer | None = None
-        self._opened: OpenedIntake | None = None
         self._wants: Phase | None = None
         self._started_at = time.monotonic()
         self._progress_at = 0.0
@@ -209,7 +167,7 @@ class ProcessesRun:
     @property
     def receipts(self) -> Receipts | None:
         """Of items that were pushed."""
-        return None if self._opened is None else self._opened.receipts
+        return None if self._caller is None else self._caller.receipts
 
     @property
     def processes(self) -> list[tuple[str, int, int]]:
@@ -218,7 +176,7 @@ class ProcessesRun:
 
     @property
     def _intake(self) -> Intake | None:
-        return None if self._opened is None else self._opened.intake
+        return None if self._caller is None else self._caller.intake
 
     # ---- from other threads --------------------------------------------------------------------------------------
 
@@ -240,13 +198,12 @@ class ProcessesRun:
         self._wake()
 
     def _wake(self) -> None:
-        transport = self._transport
-        if transport is not None:
-            transport.wake()
+        if self._caller is not None:
+            self._caller.wake()
 
     def knew_items_of(self, producer: str) -> bool:
         """Whether its journal knew items of a producer when it began."""
-        return self._knew is not None and producer in self._knew
+        return self._caller is not None and self._caller.knew_items_of(producer)
 
     @property
     def accumulating(self) -> frozenset[str]:
@@ -277,7 +234,7 @@ class ProcessesRun:
                 except StartOver as reason:
                     log.warning("%s: nodes sum in memory, the run starts over", reason)
                     self._crew.kill()
-                    self._close(is_finished=False, keeps_slots=True)
+                    self._close_caller(is_finished=False, keeps_slots=True)
                     self._tally.start_over()
                     if self._neighbours.starts_over is not None:
                         self._neighbours.starts_over()
@@ -292,7 +249,7 @@ class ProcessesRun:
             raise
         finally:
             self._crew.kill()
-            self._close(is_finished=self._is_finished)
+            self._close_caller(is_finished=self._is_finished)
             if self._settings.journal is not None:
                 for folder in (self._settings.journal / FOLDER, self._settings.journal):
                     with contextlib.suppress(OSError):  # something is kept there
@@ -304,8 +261,8 @@ class ProcessesRun:
 
     def _pass(self) -> None:
         self._phase = Phase.STARTING
-        if self._in_caller:
-            self._begin_caller()
+        if self._caller is not None:
+            self._caller.begin(self._number + 1, is_fresh=self._fresh)
         here = [task for task in range(self._plan.n_tasks) if task not in self._doors]
         for index in range(self._n_executors):
             tasks = tuple(here[index :: self._n_executors])
@@ -343,16 +300,13 @@ class ProcessesRun:
             if self._wants is Phase.DRAINING and self._phase is Phase.RUNNING:
                 self._phase = Phase.DRAINING
                 self._publish()
-            if self._peer is not None:
-                self._peer.turn()
-                self._peer.advance()
+            if self._caller is not None:
+                self._caller.turn(LOOK_S)
                 now = time.monotonic()
-                if self._peer.is_quiet:
-                    self._peer.wait(min(LOOK_S, self._peer.due(now) - now))
                 if now < self._look_at:
                     continue  # looking after processes costs more than a frame
                 self._look_at = now + LOOK_S
-            self._look(LOOK_S if self._peer is None else 0.0)
+            self._look(LOOK_S if self._caller is None else 0.0)
             self._start_spare()
             self._tell_progress()
             if self._is_done():
@@ -361,8 +315,8 @@ class ProcessesRun:
 
     def _is_done(self) -> bool:
         ended = {task for child in self._crew.children for task in child.told.tasks_ended}
-        if self._peer is not None:
-            ended |= self._peer.tasks_ended
+        if self._caller is not None:
+            ended |= self._caller.tasks_ended
         if len(ended) < self._plan.n_tasks:
             return False
         intake = self._intake
@@ -385,7 +339,7 @@ class ProcessesRun:
                 child.process.kill()
                 child.process.process.wait()
             if child.broke is not None:
-                raise _error_of(child.broke)
+                raise error_of(child.broke)
             if child.role is Role.EXECUTOR and child.process.poll() != 0:
                 self._died_at_the_end(child)
         self._is_finished = not was_drained
@@ -415,51 +369,11 @@ class ProcessesRun:
             self._hear(LOOK_S)
         self._hear(0.0)
 
-    def _close(self, *, is_finished: bool, keeps_slots: bool = False) -> None:
-        """Close what this process has of a pass."""
-        opened, self._opened = self._opened, None
-        transport, self._transport = self._transport, None
-        self._peer = None
-        if opened is not None:
-            if keeps_slots:
-                opened.abandon()
-            else:
-                why = "was stopped before its outcome; what the journal holds goes on at the next start"
-                opened.receipts.abandon(ConsecutionError(f"the run {why}"))
-                opened.close(is_finished=is_finished)
-        if transport is not None:
-            transport.close()
+    def _close_caller(self, *, is_finished: bool, keeps_slots: bool = False) -> None:
+        if self._caller is not None:
+            self._caller.close(is_finished=is_finished, keeps_slots=keeps_slots)
 
     # ---- processes -----------------------------------------------------------------------------------------------
-
-    def _begin_caller(self) -> None:
-        """Produce here what only this process can read."""
-        incarnation = self._new_id()
-        self._births += 1
-        self._transport = ZmqTransport(incarnation, f"ipc://{self._folder}/c{self._births}")
-        self._peer = Peer(
-            self._dag, self._plan, self._settings, self._transport, new_id=self._new_id, n_ackers=1, doors=self._doors
-        )
-        self._caller_birth = self._number + 1
-        self._opened = open_intake(
-            self._dag,
-            self._plan,
-            self._producers,
-            self._settings,
-            identity=Identity(self._new_id, lambda: incarnation, self._peer.roots_of),
-            incarnation_of=self._peer.owner,
-            link=self._peer,
-            start_fresh=self._fresh,
-            keeps_slots=True,
-            audience=dataclasses.replace(self._neighbours.audience, wake=self._wake),
-        )
-        if self._knew is None:
-            names = names_of([producer for producer, _ in self._producers])
-            self._knew = frozenset(name for name in names if self._opened.knows_items_of(name))
-        if self._opened.has_started_over and self._neighbours.starts_over is not None:
-            self._neighbours.starts_over()
-        self._opened.begin()
-        self._peer.take_intake(self._opened.intake)
 
     def _start_spare(self) -> None:
         """Have a process ready, once the run is no short one: a death is made good at once, not after an import."""
@@ -508,17 +422,8 @@ class ProcessesRun:
         """Publish a placement: the next number, who lives, who owns what."""
         self._number += 1
         members = []
-        if self._transport is not None:
-            members.append(
-                Member(
-                    self._transport.incarnation,
-                    self._caller_birth,
-                    Role.CALLER,
-                    0,
-                    self._transport.address,
-                    tasks=tuple(self._doors),
-                )
-            )
+        if (caller := self._caller.member() if self._caller is not None else None) is not None:
+            members.append(caller)
         for child in self._crew.members:
             if child.born is None:
                 continue
@@ -527,8 +432,8 @@ class ProcessesRun:
         deaths = tuple(self._deaths[-DEATHS_KEPT:])
         placement = Placement(self._settings.name, self._number, self._phase, tuple(members), deaths=deaths)
         self._crew.send(placement)
-        if self._peer is not None:
-            self._peer.place(placement)
+        if self._caller is not None:
+            self._caller.place(placement)
 
     # ---- looking after them --------------------------------------------------------------------------------------
 
@@ -562,7 +467,7 @@ class ProcessesRun:
             log.info("the spare %s died: %s", child.name, how)
             return
         if child.broke is not None:
-            raise _error_of(child.broke)
+            raise error_of(child.broke)
         log.warning("%s died: %s", child.name, how)
         is_quick = time.monotonic() - child.started_at < QUICK_DEATH_S
         self._quick_deaths = self._quick_deaths + 1 if is_quick else 0
@@ -619,57 +524,8 @@ class ProcessesRun:
 
     def progress(self) -> Progress:
         """Where the run stands."""
-        elapsed_s = time.monotonic() - self._started_at
-        intake = self._intake
-        if intake is None:
-            return self._tally.progress(elapsed_s)
-        tally = intake.tally
-        return Progress(
-            intake.introduced, intake.completed, tally.failed + tally.node_failures, tally.replayed,
-            intake.in_flight, elapsed_s, intake.waiting_for(),
-        )  # fmt: skip
+        return self._tally.progress(time.monotonic() - self._started_at, self._intake)
 
     def _report(self) -> Report:
-        progress, intake, tally = self.progress(), self._intake, self._tally
-        if intake is not None and intake.error is not None:
-            raise intake.error
-        if tally.source_error is not None:
-            raise (UserCodeError if tally.source_is_code else SourceError)(tally.source_error)
-        lost = tally.state_lost if intake is None else tally.state_lost | intake.tally.state_lost
-        return Report(
-            introduced=progress.introduced,
-            completed=progress.completed,
-            failed=progress.failed,
-            replayed=progress.replayed,
-            dropped=tally.dropped if intake is None else intake.tally.dropped,
-            elapsed_s=progress.elapsed_s,
-            failures=tuple(tally.failures if intake is None else intake.tally.failures),
-            collected=tally.collected(self._dag),
-            state_lost=lost,
-            is_finished=self._is_finished,
-        )
-
-
-def _can_be_placed(producer: Producer) -> bool:
-    """Whether an executor can read it as well: it opens its source itself, or is a range."""
-    if not producer.lives_in_caller:
-        return True
-    return isinstance(getattr(producer, "_rows", None), range)
-
-
-def _error_of(broke: Broke) -> ConsecutionError:
-    if broke.kind == "output":
-        closed = OutputClosed(broke.message)
-        closed.__cause__ = BrokenPipeError(broke.message)
-        return closed
-    kinds: dict[str, type[ConsecutionError]] = {
-        "flow": GraphError,
-        "setup": UserCodeError,
-        "source": SourceError,
-        "journal": JournalError,
-    }
-    kind = kinds.get(broke.kind, ConsecutionError)
-    error = kind(broke.message.removeprefix(f"{kind.__name__}: "))
-    if broke.traceback:
-        error.add_note(f"In the executor:\n{broke.traceback.rstrip()}")
-    return error
+        elapsed_s = time.monotonic() - self._started_at
+        return self._tally.report(self._dag, elapsed_s, self._intake, is_finished=self._is_finished)

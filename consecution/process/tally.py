@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from consecution.errors import SourceError, UserCodeError
 from consecution.guarantee.levels import Robustness
-from consecution.report import Failure, Progress
+from consecution.report import Failure, Progress, Report
 from consecution.wire.codec import unpack, unpack_items
 from consecution.wire.control import Collected, Told
 
@@ -109,13 +110,24 @@ class RunTally:
                 found.setdefault(name, [])
         return found
 
-    @property
-    def dropped(self) -> int:
-        """Values that Routes dropped, as the child with the producers says."""
-        return sum(feed.dropped for feed in self._feeds.feeds)
+    def progress(self, elapsed_s: float, intake: Intake | None) -> Progress:
+        """Where the run stands.
 
-    def progress(self, elapsed_s: float) -> Progress:
-        """Where the run stands, as the child with the producers says."""
+        Args:
+            elapsed_s: Since its start.
+            intake: The producers of this process; None when a child has them, which told.
+        """
+        if intake is not None:
+            tally = intake.tally
+            return Progress(
+                introduced=intake.introduced,
+                completed=intake.completed,
+                failed=tally.failed + tally.node_failures,
+                replayed=tally.replayed,
+                in_flight=intake.in_flight,
+                elapsed_s=elapsed_s,
+                waiting_for=intake.waiting_for(),
+            )
         feeds = self._feeds.feeds
         node_failures = self._feeds.node_failures + self._node_failures
         introduced = sum(feed.introduced for feed in feeds)
@@ -130,6 +142,41 @@ class RunTally:
             in_flight=sum(feed.in_flight for feed in feeds),
             elapsed_s=elapsed_s,
             waiting_for=next((feed.waiting_for for feed in feeds if feed.waiting_for), None),
+        )
+
+    def report(self, dag: Dag, elapsed_s: float, intake: Intake | None, *, is_finished: bool) -> Report:
+        """What the run has come to.
+
+        Args:
+            dag: The graph.
+            elapsed_s: How long it took.
+            intake: The producers of this process; None when a child has them, which told.
+            is_finished: It came to its end, and wasn't drained or stopped.
+
+        Raises:
+            SourceError: A source couldn't be read to its end.
+            UserCodeError: A producer's code raised.
+        """
+        if intake is not None and intake.error is not None:
+            raise intake.error
+        if self.source_error is not None:
+            raise (UserCodeError if self.source_is_code else SourceError)(self.source_error)
+        progress = self.progress(elapsed_s, intake)
+        dropped, failures, lost = sum(feed.dropped for feed in self._feeds.feeds), self.failures, self.state_lost
+        if intake is not None:
+            dropped, failures = intake.tally.dropped, tuple(intake.tally.failures)
+            lost |= intake.tally.state_lost
+        return Report(
+            introduced=progress.introduced,
+            completed=progress.completed,
+            failed=progress.failed,
+            replayed=progress.replayed,
+            dropped=dropped,
+            elapsed_s=elapsed_s,
+            failures=failures,
+            collected=self.collected(dag),
+            state_lost=lost,
+            is_finished=is_finished,
         )
 
 

@@ -1,4 +1,4 @@
-"""What an executor says of itself to its parent, and what it makes of the parent's first word.
+"""What an executor says of itself to its parent, and what both make of each other's words.
 
 Rules of this module: values in, values out.
 """
@@ -109,3 +109,22 @@ def broke_of(error: BaseException, *, is_loading: bool) -> Broke:
     )
     kind = next((name for cls, name in kinds if isinstance(error, cls)), "flow" if is_loading else "internal")
     return Broke(kind, f"{type(error).__name__}: {error}", text)
+
+
+def error_of(broke: Broke) -> ConsecutionError:
+    """What `broke_of` was told, for who started the process; the traceback goes along as a note."""
+    if broke.kind == "output":
+        closed = OutputClosed(broke.message)
+        closed.__cause__ = BrokenPipeError(broke.message)
+        return closed
+    kinds: dict[str, type[ConsecutionError]] = {
+        "flow": GraphError,
+        "setup": UserCodeError,
+        "source": SourceError,
+        "journal": JournalError,
+    }
+    kind = kinds.get(broke.kind, ConsecutionError)
+    error = kind(broke.message.removeprefix(f"{kind.__name__}: "))
+    if broke.traceback:
+        error.add_note(f"In the executor:\n{broke.traceback.rstrip()}")
+    return error

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
+from consecution import Collect, Consecutor, Map
+from consecution.errors import SourceError, UserCodeError
 from consecution.guarantee.levels import Robustness
 from consecution.process import tally
 from consecution.process.tally import RunTally
-from consecution.wire.control import Letter, Told
+from consecution.wire.codec import pack_items
+from consecution.wire.control import Collected, FeedCounts, Letter, Told
 
 
 def letter(seq: int, producer: str = "http") -> Letter:
@@ -24,4 +29,29 @@ def test_failures_that_are_no_items_are_all_kept_up_to_the_bound(monkeypatch) ->
     kept = RunTally(Robustness.REPLAY)
     kept.told(Told(1, letters=tuple(letter(-1, name) for name in "abcde")), None, has_feeds=False)
     assert [one.producer for one in kept.failures] == ["c", "d", "e"]
-    assert kept.progress(0.0).failed == 5
+    assert kept.progress(0.0, None).failed == 5
+
+
+def feed(place: int, introduced: int, completed: int, failed: int = 0, dropped: int = 0) -> FeedCounts:
+    return FeedCounts(place, f"feed{place}", introduced=introduced, completed=completed, failed=failed, dropped=dropped)
+
+
+def test_a_report_sums_the_producers_of_a_child_and_has_what_was_collected_by_name() -> None:
+    dag = Consecutor(range(3) | Map(str) | Collect("kept")).dag
+    kept = RunTally(Robustness.REPLAY)
+    kept.told(Told(1, feeds=(feed(0, 5, 4, 1, 2), feed(1, 3, 3)), letters=(letter(4),)), None, has_feeds=True)
+    kept.collect(Collected(1, {"kept": pack_items([1, 2])}))
+    kept.collect(Collected(0, {"kept": pack_items([0])}))
+    report = kept.report(dag, 2.5, None, is_finished=True)
+    assert (report.introduced, report.completed, report.failed, report.dropped) == (8, 7, 1, 2)
+    assert report.collected == {"kept": [0, 1, 2]}
+    assert [failure.seq for failure in report.failures] == [4]
+    assert (report.elapsed_s, report.is_finished) == (2.5, True)
+
+
+@pytest.mark.parametrize(("is_code", "kind"), [(False, SourceError), (True, UserCodeError)])
+def test_a_source_that_a_child_could_not_read_on_is_raised_by_whose_fault_it_was(is_code, kind) -> None:
+    kept = RunTally(Robustness.REPLAY)
+    kept.told(Told(1, source_error="rows.csv was cut", source_is_code=is_code), None, has_feeds=True)
+    with pytest.raises(kind, match=r"rows\.csv was cut"):
+        kept.report(Consecutor(range(3) | Collect("kept")).dag, 0.0, None, is_finished=True)
