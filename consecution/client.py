@@ -10,14 +10,15 @@ import dataclasses
 import os
 import platform
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from consecution.errors import ClusterError, ConsecutionError, ProtocolError
 from consecution.errors import Unreachable as Unreachable
 from consecution.remote import RemoteReceipt, open_groups, parts_of
-from consecution.submission import Flow as Flow  # noqa: TC001 (whoever has a client has it too)
-from consecution.submission import FlowGroup as FlowGroup  # noqa: TC001
+from consecution.submission import Flow as Flow
+from consecution.submission import FlowGroup as FlowGroup
 from consecution.submission import bundle_root as bundle_root
 from consecution.submission import facts_of as facts_of
 from consecution.submission import packed_spec as packed_spec
@@ -139,7 +140,7 @@ class Client:
 
     def submit(
         self,
-        flow: Flow,
+        flow: Flow | FlowGroup,
         *,
         name: str | None = None,
         slots: int = 0,
@@ -150,75 +151,33 @@ class Client:
     ) -> Accepted:
         """Send a flow and start it.
 
+        Joined consecutors become a topology each, named ``GROUP.CONSECUTOR``; all of them are kept or none.
+
         Args:
-            flow: From `read_flow`.
-            name: Of the topology; None: the flow's.
-            slots: Executors; 0: one for each task, as many as there are free slots.
-            ackers: Acker processes; 0: one.
+            flow: From `read_flow`, or from `read_group`.
+            name: Of the topology, or of the group; None: the flow's.
+            slots: Executors, of each of a group if it has as many tasks; 0: one for each task, as many as there are
+                free slots.
+            ackers: Acker processes, of each of a group; 0: one.
             fresh: Leave journals of an earlier run under this name aside.
             memory_bytes_max: Of each executor; 0: no limit.
             progress: Called with the bytes sent and the bytes in all.
 
         Returns:
-            That it is kept; it starts as soon as there are slots.
+            That it is kept; it starts as soon as there are slots. `Accepted.members` names those of a group.
 
         Raises:
             NotDone: The coordinator refused, and says why.
             Unreachable: It doesn't answer.
         """
-        submit = submit_of(
-            flow, name or flow.name, slots=slots, ackers=ackers, fresh=fresh, memory_bytes_max=memory_bytes_max
-        )
+        one_of = partial(submit_of, ackers=ackers, fresh=fresh, memory_bytes_max=memory_bytes_max)
+        name = name or flow.name
+        submit: Submit | SubmitGroup
+        if isinstance(flow, FlowGroup):
+            submit = SubmitGroup(name, tuple(_members_of(flow, name, slots, one_of)))
+        else:
+            submit = one_of(flow, name, slots=slots)
         return self._submit(submit, flow.bundle, progress)
-
-    def submit_group(
-        self,
-        group: FlowGroup,
-        *,
-        name: str | None = None,
-        slots: int = 0,
-        ackers: int = 0,
-        fresh: bool = False,
-        memory_bytes_max: int = 0,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Accepted:
-        """Send joined consecutors and start them: a topology each, named ``GROUP.CONSECUTOR``; all of them or none.
-
-        Args:
-            group: From `read_group`.
-            name: Of the group; None: the flow's.
-            slots: Executors of each, if it has as many tasks; 0: as many as there are free slots.
-            ackers: Acker processes of each; 0: one.
-            fresh: As for `submit`.
-            memory_bytes_max: As for `submit`.
-            progress: As for `submit`.
-
-        Returns:
-            That they are kept; `Accepted.members` names them.
-
-        Raises:
-            NotDone: The coordinator refused, and says why.
-            Unreachable: It doesn't answer.
-        """
-        name = name or group.name
-        members = tuple(
-            dataclasses.replace(
-                submit_of(
-                    flow,
-                    f"{name}.{flow.name}",
-                    slots=min(slots, flow.plan.n_tasks),
-                    ackers=ackers,
-                    fresh=fresh,
-                    memory_bytes_max=memory_bytes_max,
-                ),
-                group=name,
-                place=place,
-                links=tuple(dataclasses.replace(link, target=f"{name}.{link.target}") for link in flow.links),
-            )
-            for place, flow in enumerate(group.members)
-        )
-        members = tuple(dataclasses.replace(one, submission=members[0].submission) for one in members)
-        return self._submit(SubmitGroup(name, members), group.bundle, progress)
 
     def _submit(
         self, submit: Submit | SubmitGroup, bundle: Bundle, progress: Callable[[int, int], None] | None
@@ -520,6 +479,19 @@ def submit_of(
         memory_bytes_max=memory_bytes_max,
         python=python_version(),
     )
+
+
+def _members_of(group: FlowGroup, name: str, slots: int, one_of: Callable[..., Submit]) -> Iterator[Submit]:
+    """The messages of a group's members, upstream first; all under one submission."""
+    submission = new_request()
+    for place, flow in enumerate(group.members):
+        yield dataclasses.replace(
+            one_of(flow, f"{name}.{flow.name}", slots=min(slots, flow.plan.n_tasks)),
+            submission=submission,
+            group=name,
+            place=place,
+            links=tuple(dataclasses.replace(link, target=f"{name}.{link.target}") for link in flow.links),
+        )
 
 
 def python_version() -> str:

@@ -92,8 +92,7 @@ def read_flow(
     if len(consecutor.group) > 1:
         names = ", ".join(one.name for one in consecutor.group_in_order)
         message = (
-            f"{address} is a group of joined consecutors ({names}), and each is a topology of its own: use "
-            "read_group() and Client.submit_group()"
+            f"{address} is a group of joined consecutors ({names}), and each is a topology of its own: use read_group()"
         )
         raise GraphError(message)
     return _read_member(consecutor, address, options, _bundle_of(address, bytes_max))

@@ -21,7 +21,7 @@ from consecution.errors import UserCodeError, short_repr
 from consecution.wire.codec import DISK, Codec, default_codec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 ATOMS: frozenset[type] = frozenset(
     {type(None), bool, int, float, complex, str, bytes, datetime, date, time, timedelta, Decimal, UUID}
@@ -230,6 +230,25 @@ def _plain_bytes(items: list[Any]) -> bytes | None:
 def keep(items: list[Any]) -> Snapshot:
     """Keep a batch whose items nobody can edit, without a look at them."""
     return _Kept(items)
+
+
+def copy_items(items: Sequence[Any], fail: Callable[[int, Exception], None]) -> tuple[list[Any], list[int]]:
+    """Give copies of items, as `copy_item` makes them, and their positions.
+
+    Args:
+        items: Left as they are.
+        fail: ``fail(position, error)`` for an item that can't be copied; it is left out.
+    """
+    copies: list[Any] = []
+    positions: list[int] = []
+    for position, item in enumerate(items):
+        try:
+            copies.append(copy_item(item))
+        except Exception as error:  # a user's __deepcopy__ is user code
+            fail(position, error)
+        else:
+            positions.append(position)
+    return copies, positions
 
 
 def copy_item(item: Any) -> Any:

@@ -145,7 +145,6 @@ def _send(
     is_quiet: bool,
 ) -> Accepted:
     """Send the bundle, with a bar when stderr is a terminal, and start what is in it."""
-    from consecution.client import FlowGroup
 
     def send(progress: Callable[[int, int], None] | None) -> Accepted:
         options: dict[str, Any] = {
@@ -156,7 +155,7 @@ def _send(
             "memory_bytes_max": memory_limit_mib * MIB,
             "progress": progress,
         }
-        return client.submit_group(sent, **options) if isinstance(sent, FlowGroup) else client.submit(sent, **options)
+        return client.submit(sent, **options)
 
     if is_quiet or not sys.stderr.isatty():
         return send(None)

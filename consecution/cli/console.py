@@ -122,7 +122,10 @@ def told(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def as_plain(value: Any) -> Any:
-    """Give a value that JSON can hold: dataclasses and mappings as objects, sets as sorted lists, the rest by repr."""
+    """Give a value that JSON can hold: dataclasses and mappings as objects, sets as sorted lists, paths as text.
+
+    All else is its repr.
+    """
     import dataclasses
     from collections.abc import Mapping, Sequence, Set
 
@@ -136,4 +139,6 @@ def as_plain(value: Any) -> Any:
         return sorted((as_plain(inner) for inner in value), key=repr)
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [as_plain(inner) for inner in value]
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
     return repr(value)

@@ -19,7 +19,7 @@ from consecution.executor.columns import Held, parts_of
 from consecution.executor.frames import INDEX_BITS, INDEX_MASK, Frame
 from consecution.plan.partitions import PARTITIONS, dealt
 from consecution.plan.stages import ALL, GLOBAL, KEY, LOCAL, PARTIAL_KEY
-from consecution.values import copy_item
+from consecution.values import copy_items
 from consecution.wire.codec import pack
 
 if TYPE_CHECKING:
@@ -144,16 +144,11 @@ class Outlet:
         """Copies for all tasks but the last, so that tasks never see each other's edits."""
         shares: Shares = []
         for task in self.tasks[:-1]:
-            copies: list[Any] = []
-            kept: list[Place] = []
-            for position, item in enumerate(items):
-                try:
-                    copies.append(copy_item(item))
-                except Exception as error:  # a user's __deepcopy__ is user code
-                    fail(position, error)
-                else:
-                    kept.append(position if places is None else places[position])
-            shares.append((task, copies, places if len(kept) == len(items) else kept))
+            copies, kept = copy_items(items, fail)
+            if len(kept) == len(items):
+                shares.append((task, copies, places))
+            else:
+                shares.append((task, copies, kept if places is None else [places[position] for position in kept]))
         return shares
 
     def _shuffled(self, items: list[Any], places: Sequence[Place] | None) -> Shares:

@@ -11,7 +11,7 @@ from consecution.errors import CapacityError
 from consecution.executor.columns import Column
 from consecution.executor.outputs import Outlet
 from consecution.graph import Route
-from consecution.values import ATOMS, copy_item
+from consecution.values import ATOMS, copy_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,19 +121,11 @@ class Wiring:
                 column.add(items.copy(), places)
             return
         for column in targets:
-            copies: list[Any] = []
-            kept: list[int] = []
-            for position, item in enumerate(items):
-                try:
-                    copies.append(copy_item(item))
-                except Exception as error:  # a user's __deepcopy__ is user code
-                    fail(position, error)
-                else:
-                    kept.append(position)
+            copies, kept = copy_items(items, fail)
             if len(kept) == len(items):
                 column.add(copies, places)
             else:
-                column.add(copies, list(kept) if places is None else [places[position] for position in kept])
+                column.add(copies, kept if places is None else [places[position] for position in kept])
 
     def check_room(self) -> None:
         """Refuse more values than one frame may leave behind (R3).

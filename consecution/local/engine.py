@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import enum
 import logging
-import os
 import select
 import threading
 from collections import deque
@@ -37,6 +36,7 @@ from consecution.guarantee.messages import Audit, Init, Placed, Sum, Tick, Verdi
 from consecution.local.calls import CallWatch
 from consecution.local.host import Named, RollCall
 from consecution.local.stall import StallWatch, warning
+from consecution.producers.bell import Bell
 from consecution.report import Progress, Report
 
 if TYPE_CHECKING:
@@ -119,10 +119,9 @@ class Engine:
         self._started_at = clock.monotonic()
         self._told_at = self._started_at
         self._is_waiting = False
-        self._bell_in, self._bell_out = os.pipe()
-        os.set_blocking(self._bell_in, False)
-        os.set_blocking(self._bell_out, False)
-        self._bell = threading.RLock()  # a signal's handler may ring while its own thread rings
+        self._bell = Bell()
+        self._bell.open()
+        self._bell_lock = threading.RLock()  # a signal's handler may ring while its own thread rings
         self.is_over = threading.Event()
 
     def take_hosts(self, hosts: Sequence[Host]) -> None:
@@ -153,13 +152,8 @@ class Engine:
         """Let the loop look again."""
         if not self._is_waiting:
             return
-        with self._bell:
-            if self.is_over.is_set():
-                return
-            try:
-                os.write(self._bell_out, b"!")
-            except BlockingIOError:
-                return  # it is full of rings already
+        with self._bell_lock:
+            self._bell.ring()
 
     def route(self, instruction: Instruction | Named) -> None:
         """Carry what a host's instruction means for others; called from the host's thread."""
@@ -240,10 +234,9 @@ class Engine:
                 self._intake.node_failed(NodeFailed(cause))
         why = f"ended with an error: {self.error}" if self.error is not None else "was stopped before its outcome"
         self._receipts.abandon(ConsecutionError(f"the run {why}; what the journal holds goes on at the next start"))
-        with self._bell:
+        with self._bell_lock:
             self.is_over.set()
-            os.close(self._bell_in)
-            os.close(self._bell_out)
+            self._bell.close()
 
     @property
     def is_running(self) -> bool:
@@ -393,7 +386,8 @@ class Engine:
         now = self._clock.monotonic()
         until, files = self._intake.wait_for(now, reads=self._phase is Phase.RUNNING)
         until.append(now + at_most_s)
-        files.append(self._bell_in)
+        if (ringing := self._bell.fileno()) is not None:
+            files.append(ringing)
         if self._progress is not None:
             until.append(now + PROGRESS_EVERY_S)
         if not self._in_threads:
@@ -404,12 +398,9 @@ class Engine:
 
     def has_waited(self) -> None:
         """The wait is over: no more rings, and those that came are forgotten."""
-        try:
-            os.read(self._bell_in, 4096)
-        except BlockingIOError:
-            return  # something else woke it
-        finally:
-            self._is_waiting = False
+        with self._bell_lock:
+            self._bell.hush()
+        self._is_waiting = False
 
     def _tell_progress(self, now: float) -> None:
         if now - self._told_at < PROGRESS_EVERY_S:

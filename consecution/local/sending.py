@@ -14,7 +14,7 @@ from consecution.executor.core import CREDIT_ITEMS, Message
 from consecution.executor.frames import Frame
 from consecution.executor.outputs import Outlet
 from consecution.guarantee.messages import Fail, Init, Sum
-from consecution.values import ATOMS, copy_item
+from consecution.values import ATOMS, copy_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -211,16 +211,12 @@ class Sending:
         """Copies of a batch for one of several entries, so that branches never see each other's edits."""
         if ATOMS.issuperset(map(type, batch.items)):
             return batch.items.copy(), None
-        copies: list[Any] = []
-        places: list[Place] = []
-        for index, item in enumerate(batch.items):
-            try:
-                copies.append(copy_item(item))
-            except Exception as error:  # a user's __deepcopy__ is user code
-                fails.append(Fail(batch.root, (index,), cause_of(self._names[outlet.node_place], error, item)))
-            else:
-                places.append(index)
-        return copies, places
+        name = self._names[outlet.node_place]
+
+        def fail(place: int, error: Exception) -> None:
+            fails.append(Fail(batch.root, (place,), cause_of(name, error, batch.items[place])))
+
+        return copy_items(batch.items, fail)
 
     def mark(self, mark: Message) -> None:
         """Queue a flush or end mark to all tasks that the producer feeds."""

@@ -10,13 +10,14 @@ Rules of this module:
 
 from __future__ import annotations
 
-import os
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from consecution.producers.base import NOTHING_YET, Producer, Read, SourceClass
+from consecution.producers.bell import Bell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,44 @@ class Taker(Protocol):
         """Hand over as many items as there is room for; gives how many were dropped."""
 
 
+class BoundedTaker(ABC):
+    """A `Taker` that lets a bounded number of an async output's items wait; the rest is dropped and counted.
+
+    Args:
+        items_max: Items of an async output that may wait.
+
+    Attributes:
+        offered: Items that were handed over.
+        dropped: Items of an async output that found no room.
+    """
+
+    def __init__(self, items_max: int) -> None:
+        self.offered = 0
+        self.dropped = 0
+        self._items_max = items_max
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    @abstractmethod
+    def _offer(self, items: list[Any], taken: Callable[[], None] | None) -> None:
+        """Hand items over; under the lock."""
+
+    @property
+    def waiting_items(self) -> int:
+        """How many items were offered and aren't in the reader's journal yet."""
+        return self._waiting
+
+    def offer_async(self, items: list[Any]) -> int:
+        """Hand over as many items as there is room for; gives how many were dropped."""
+        with self._lock:
+            room = max(0, self._items_max - self._waiting)
+            if room:
+                self._offer(items[:room], None)
+            dropped = max(0, len(items) - room)
+            self.dropped += dropped
+        return dropped
+
+
 @dataclass(slots=True, eq=False)
 class _Piece:
     items: list[Any]
@@ -52,7 +91,7 @@ class _Piece:
     journalled: int = 0
 
 
-class Handover(Producer):
+class Handover(BoundedTaker, Producer):
     """Gives what another consecutor's output is pushed.
 
     Args:
@@ -79,17 +118,14 @@ class Handover(Producer):
     lives_in_caller = True
 
     def __init__(self, name: str, *, items_max: int = ASYNC_ITEMS_MAX) -> None:
+        super().__init__(items_max)
         self.name = name
-        self.offered = 0
-        self.dropped = 0
-        self._items_max = items_max
         self._pieces: deque[_Piece] = deque()
-        self._waiting = 0
         self._unread = 0
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition(self._lock)
         self._is_over = False
         self._was_told = False
-        self._bell: tuple[int, int] | None = None  # a pipe; holds one byte while there is something to read
+        self._bell = Bell()  # rings while there is something to read
 
     # ---- from the other consecutor -------------------------------------------------------------------------------
 
@@ -105,7 +141,7 @@ class Handover(Producer):
             self._pieces.clear()
             self._waiting = self._unread = 0
             self._is_over = self._was_told = False
-            self._hush()
+            self._bell.hush()
 
     def offer(self, items: list[Any], taken: Callable[[], None] | None = None, *, sender: object = None) -> None:
         """Hand items over.
@@ -139,38 +175,23 @@ class Handover(Producer):
             self._waiting -= forgotten
             self._unread -= forgotten
             if not self._unread and not self._is_over:
-                self._hush()
+                self._bell.hush()
         return forgotten
-
-    def offer_async(self, items: list[Any]) -> int:
-        """Hand over as many items as there is room for; gives how many were dropped."""
-        with self._changed:
-            room = max(0, self._items_max - self._waiting)
-            if room:
-                self._offer(items[:room], None)
-            dropped = max(0, len(items) - room)
-            self.dropped += dropped
-        return dropped
 
     def _offer(self, items: list[Any], taken: Callable[[], None] | None, sender: object = None) -> None:
         self._pieces.append(_Piece(items, taken, sender))
         self.offered += len(items)
         self._waiting += len(items)
         self._unread += len(items)
-        self._ring()
+        self._bell.ring()
         self._changed.notify_all()
 
     def end(self) -> None:
         """Say that nothing more comes; what waits is still read."""
         with self._changed:
             self._is_over = True
-            self._ring()
+            self._bell.ring()
             self._changed.notify_all()
-
-    @property
-    def waiting_items(self) -> int:
-        """How many items were offered and aren't in the reader's journal yet."""
-        return self._waiting
 
     # ---- for the reader ------------------------------------------------------------------------------------------
 
@@ -181,12 +202,9 @@ class Handover(Producer):
             self._unread = self._waiting
             for piece in self._pieces:
                 piece.given = piece.journalled
-            if self._bell is None:
-                self._bell = os.pipe()
-                os.set_blocking(self._bell[0], False)
-                os.set_blocking(self._bell[1], False)
+            self._bell.open()
             if self._pieces or self._is_over:
-                self._ring()
+                self._bell.ring()
 
     def read(self, items_max: int, wait_s: float = 0.0) -> Read:
         """Give what was offered; see `Producer.read`."""
@@ -205,7 +223,7 @@ class Handover(Producer):
             ended = self._is_over and not self._unread and not self._was_told
             self._was_told = self._was_told or ended
             if not self._unread:
-                self._hush()
+                self._bell.hush()
         if not items:
             return Read([], ended=True) if ended else NOTHING_YET
         return Read(items, ended=ended)
@@ -229,7 +247,7 @@ class Handover(Producer):
 
     def fileno(self) -> int | None:
         """Give a pipe that is readable while items wait."""
-        return None if self._bell is None else self._bell[0]
+        return self._bell.fileno()
 
     def ready_in(self) -> float | None:
         """Give 0.0 while items wait; else only ``fileno`` can tell."""
@@ -239,20 +257,4 @@ class Handover(Producer):
     def close(self) -> None:
         """Stop reading; what isn't journalled is still there for the next ``open``."""
         with self._changed:
-            bell, self._bell = self._bell, None
-            for end in bell or ():
-                os.close(end)
-
-    def _ring(self) -> None:
-        if self._bell is not None:
-            try:
-                os.write(self._bell[1], b"!")
-            except BlockingIOError:
-                return  # the pipe is full of rings already
-
-    def _hush(self) -> None:
-        if self._bell is not None:
-            try:
-                os.read(self._bell[0], 65536)
-            except BlockingIOError:
-                return  # nobody rang
+            self._bell.close()

@@ -113,7 +113,7 @@ class ClusterRunner(Runner):
             fill_options({})
         address = FlowAddress(str(sys.modules[flow.__module__].__file__), flow.__name__)
         if consecutor.is_joined:
-            self.cluster.client.submit_group(read_group(consecutor, address, options), name=self.name, slots=1)
+            self.cluster.client.submit(read_group(consecutor, address, options), name=self.name, slots=1)
             return self.name
         sent = read_flow(consecutor, address, options)
         self.cluster.client.submit(sent, name=self.name, slots=min(slots, sent.plan.n_tasks))

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from consecution.errors import UserCodeError
-from consecution.values import ATOMS, NESTED_MAX, copy_item, keep, snapshot
+from consecution.values import ATOMS, NESTED_MAX, copy_item, copy_items, keep, snapshot
 
 
 @dataclass
@@ -151,3 +151,12 @@ def test_what_cannot_be_copied_for_a_branch_says_so():
     with pytest.raises(UserCodeError, match="several branches can't be copied: TypeError: cannot pickle") as caught:
         copy_item({"thing": Uncopied()})
     assert caught.value.item is not None
+
+
+def test_of_many_items_those_that_cant_be_copied_are_left_out_and_told_with_their_positions():
+    rows = [{"a": []}, {"thing": Uncopied()}, {"b": []}]
+    failed = []
+    copies, positions = copy_items(rows, lambda position, error: failed.append((position, type(error))))
+    assert (copies, positions) == ([rows[0], rows[2]], [0, 2])
+    assert copies[0]["a"] is not rows[0]["a"]
+    assert failed == [(1, UserCodeError)]

@@ -6,13 +6,12 @@ topology. Its methods may be called from any thread.
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consecution.errors import CodecError
 from consecution.process.bridge.sender import Piece
-from consecution.producers.handover import ASYNC_ITEMS_MAX
+from consecution.producers.handover import ASYNC_ITEMS_MAX, BoundedTaker
 from consecution.wire.codec import pack_items
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 ITEMS_MAX = 4096  # in one piece
 
 
-class Passage:
+class Passage(BoundedTaker):
     """One linked output, as this process sees it.
 
     Args:
@@ -38,19 +37,10 @@ class Passage:
     def __init__(
         self, name: str, hand: Callable[[Piece], None], *, is_async: bool = False, items_max: int = ASYNC_ITEMS_MAX
     ) -> None:
+        super().__init__(items_max)
         self.name = name
         self.is_async = is_async
-        self.offered = 0
-        self.dropped = 0
         self._hand = hand
-        self._items_max = items_max
-        self._waiting = 0
-        self._lock = threading.Lock()
-
-    @property
-    def waiting_items(self) -> int:
-        """Items that were handed over and aren't journalled yet."""
-        return self._waiting
 
     def offer(self, items: list[Any], taken: Callable[[], None] | None = None) -> None:
         """Hand items over.
@@ -61,16 +51,6 @@ class Passage:
         """
         with self._lock:
             self._offer(items, taken)
-
-    def offer_async(self, items: list[Any]) -> int:
-        """Hand over as many items as there is room for; gives how many were dropped."""
-        with self._lock:
-            room = max(0, self._items_max - self._waiting)
-            if room:
-                self._offer(items[:room], None)
-            dropped = max(0, len(items) - room)
-            self.dropped += dropped
-        return dropped
 
     def give_up(self) -> int:
         """Count what waits as dropped: the process ends. Gives how many."""

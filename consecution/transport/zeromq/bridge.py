@@ -7,7 +7,6 @@ by the streams on it. One thread owns all; only `BridgeSockets.wake` may be call
 from __future__ import annotations
 
 import math
-import socket as os_socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ import zmq
 from consecution.transport.zeromq import sockets
 from consecution.transport.zeromq.authenticator import Authenticator
 from consecution.transport.zeromq.monitor import Happening, Monitor
+from consecution.transport.zeromq.waker import Waker
 from consecution.value import value
 
 if TYPE_CHECKING:
@@ -80,12 +80,10 @@ class BridgeSockets:
         self.address = sockets.bound_address(self._router)
         self._ways: dict[Incarnation, _Way] = {}
         self._made = 0
-        self._wake_reader, self._wake_writer = os_socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
+        self._waker = Waker()
         self._poller = zmq.Poller()
         self._poller.register(self._router, zmq.POLLIN)
-        self._poller.register(self._wake_reader, zmq.POLLIN)
+        self._poller.register(self._waker, zmq.POLLIN)
         if self._authenticator is not None:
             self._poller.register(self._authenticator.socket, zmq.POLLIN)
 
@@ -130,8 +128,8 @@ class BridgeSockets:
         came = self._drain()
         wait_s = 0.0 if came else max(0.0, min(wait_s, until - now))
         ready = dict(self._poller.poll(math.ceil(wait_s * 1000)))
-        if self._wake_reader.fileno() in ready:
-            self._wake_reader.recv(4096)
+        if self._waker.fileno() in ready:
+            self._waker.take()
         if self._authenticator is not None and self._authenticator.socket in ready:
             self._authenticator.answer()
         self._look_after(time.monotonic())
@@ -139,10 +137,7 @@ class BridgeSockets:
 
     def wake(self) -> None:
         """Let a `poll` that waits return now, or the next one; from any thread."""
-        try:
-            self._wake_writer.send(b"\0")
-        except OSError:
-            return  # it is full of earlier calls, so the poll will return; or it is closed, and nobody polls
+        self._waker.wake()
 
     def close(self) -> None:
         """Close all sockets at once; a second call does nothing."""
@@ -151,8 +146,7 @@ class BridgeSockets:
         for way in self._ways.values():
             self._close(way)
         self._ways.clear()
-        self._wake_reader.close()
-        self._wake_writer.close()
+        self._waker.close()
         self._context.destroy(linger=0)
 
     def _open(self, address: str, key: bytes | None) -> _Way:

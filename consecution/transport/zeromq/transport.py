@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import select
-import socket as os_socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from consecution.transport.zeromq import sockets
 from consecution.transport.zeromq.authenticator import Authenticator
 from consecution.transport.zeromq.keys import key_id
 from consecution.transport.zeromq.monitor import Happening, Monitor
+from consecution.transport.zeromq.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,21 +102,18 @@ class ZmqTransport(Transport):
         self._sockets_made = 0
         self._is_drained = False
         self._told_at: dict[tuple[Incarnation | None, Happening], float] = {}
-        self._wake_reader, self._wake_writer = os_socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
+        self._waker = Waker()
         try:
             self._authenticator = Authenticator(self._context) if keys is not None else None
             self._pull = sockets.pull(self._context, address, keys, insecure=insecure)
         except BaseException:
-            self._wake_reader.close()
-            self._wake_writer.close()
+            self._waker.close()
             self._context.destroy(linger=0)
             raise
         self._pull_monitor = Monitor(self._context, self._pull, "pull")
         self._address = sockets.bound_address(self._pull)
-        self._pull_file, self._wake_file = self._pull.fileno(), self._wake_reader.fileno()
-        for one in (self._pull, self._pull_monitor.socket, self._wake_reader):
+        self._pull_file, self._wake_file = self._pull.fileno(), self._waker.fileno()
+        for one in (self._pull, self._pull_monitor.socket, self._waker):
             self._poll.register(one, select.POLLIN)
         if self._authenticator is not None:
             self._poll.register(self._authenticator.socket, select.POLLIN)
@@ -155,10 +152,7 @@ class ZmqTransport(Transport):
 
     def wake(self) -> None:
         """Let a `poll` that waits return now, or the next one; from any thread."""
-        try:
-            self._wake_writer.send(b"\0")
-        except OSError:
-            return  # it is full of earlier calls, so the poll will return; or it is closed, and nobody polls
+        self._waker.wake()
 
     def close(self) -> None:
         """Close all sockets at once; a second call does nothing."""
@@ -167,8 +161,7 @@ class ZmqTransport(Transport):
         for peer in list(self._connections):
             self._close(peer)
         self._pull_monitor.close()
-        self._wake_reader.close()
-        self._wake_writer.close()
+        self._waker.close()
         self._context.destroy(linger=0)
 
     # Connections
@@ -244,7 +237,8 @@ class ZmqTransport(Transport):
             if file == self._pull_file:
                 self._drain()
             elif file == self._wake_file:
-                is_woken = self._is_woken()
+                self._waker.take()
+                is_woken = True
             elif file in self._files:
                 is_woken = True
             else:
@@ -321,10 +315,6 @@ class ZmqTransport(Transport):
         for peer, connection in self._connections.items():
             if connection.socket is None and connection.retry_at <= self._clock():
                 self._await_writable(peer, self._connect(connection))
-
-    def _is_woken(self) -> bool:
-        self._wake_reader.recv(4096)
-        return True
 
     # Words for people
 

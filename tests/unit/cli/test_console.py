@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import typer
@@ -64,6 +65,7 @@ def test_values_become_what_json_can_hold():
         "2": ["b'x'", None],
     }
     assert as_plain(OrderedDict(a=range(3))) == {"a": [0, 1, 2]}
+    assert as_plain({"data_dir": Path("/var/lib/consecution")}) == {"data_dir": "/var/lib/consecution"}
 
 
 def test_a_table_into_a_pipe_whose_reader_left_is_no_bug():
