@@ -48,10 +48,11 @@ def folder_of(target: str, journal: Path | None, of: str | None = None) -> Path:
         meant = [name for name in there if name in _texts_of(Path(place))]
         if len(meant) == 1:
             return JOURNALS / meant[0]
-    found = f"there are: {', '.join(there)}" if there else "there is none"
+    found = f"; there are: {', '.join(there)}" if there else ", nor any other"
     message = (
-        f"no journal of {of or target!r} in {JOURNALS.resolve()}; {found}. A journal is removed once all is completed; "
-        f"else give the consecutor's name (of a group: --of NAME), or the folder by --journal"
+        f"no journal of {of or target!r} in {JOURNALS.resolve()}{found}. A journal is removed once all is completed, "
+        "and with journal=None there never is one; else give the consecutor's name (of a group: --of NAME), or the "
+        "folder by --journal"
     )
     raise JournalError(message)
 

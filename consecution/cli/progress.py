@@ -95,6 +95,7 @@ class LiveProgress:
 
     def __enter__(self) -> LiveProgress:
         self._live.start()
+        self._live.console.show_cursor(True)  # whoever stops (Ctrl-Z) or kills the run has a shell with a cursor
         return self
 
     def __exit__(

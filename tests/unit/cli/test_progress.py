@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from types import SimpleNamespace
 
 from consecution.cli.progress import LiveProgress, Rate, progress_line
@@ -40,3 +41,18 @@ def test_nothing_is_left_on_a_stderr_that_is_no_terminal(capfd):
     with LiveProgress() as live:
         live.update(progress())
     assert capfd.readouterr().out == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_cursor_is_there_while_the_line_is_shown(monkeypatch):
+    """Ctrl-Z gives the terminal back to a shell, and nobody runs the end of the block after a kill -9."""
+    terminal = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", terminal)
+    with LiveProgress():
+        shown = terminal.getvalue()
+    assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l") > -1
