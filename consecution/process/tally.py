@@ -110,7 +110,7 @@ class RunTally:
                 found.setdefault(name, [])
         return found
 
-    def progress(self, elapsed_s: float, intake: Intake | None) -> Progress:
+    def progress(self, elapsed_s: float, intake: Intake | None = None) -> Progress:
         """Where the run stands.
 
         Args:

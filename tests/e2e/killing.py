@@ -87,7 +87,7 @@ def kill_again_and_again(kind: str, mode: str, folder: Path, *, kills: int, tota
     if kind == "cursor":
         _fill_table(folder, total)
     pipe = Feeder(total) if kind == "stdin" else None
-    lasting = 1_000 * total if kind == "clock" else total  # a clock makes up for the time in which a slow machine starts
+    lasting = 1_000 * total if kind == "clock" else total  # a clock makes up for the time that a slow start takes
     for number in range(kills):
         before = _size(folder / "sink")
         child = _start(kind, mode, folder, lasting, pipe)
