@@ -128,7 +128,15 @@ class Crew:
         Raises:
             OSError: It can't be started.
         """
-        child = Child(begin.role, begin.index, spawn(begin), time.monotonic(), tasks, feeds, is_spare=is_spare)
+        child = Child(
+            begin.role,
+            begin.index,
+            spawn(begin, is_awaited=not is_spare),
+            time.monotonic(),
+            tasks,
+            feeds,
+            is_spare=is_spare,
+        )
         self.children.append(child)
 
     @property

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from consecution.process import __main__ as entry
 from consecution.process.channel import Channel
 from consecution.wire.control import UP, Begin, Up
 
@@ -69,21 +70,24 @@ class Spare:
     Args:
         log: Where its stdout and stderr go; None: to the parent's.
         env: Its environment; None: the parent's.
+        is_awaited: Somebody waits for it; else it loads the library behind who has work to do.
 
     Raises:
         OSError: It can't be started.
     """
 
-    def __init__(self, *, log: IO[bytes] | int | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *, log: IO[bytes] | int | None = None, env: Mapping[str, str] | None = None, is_awaited: bool = False
+    ) -> None:
         mine, theirs = socket.socketpair()
         try:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
                     "-P",
-                    "-m",
-                    "consecution.process",
+                    entry.__file__,
                     str(theirs.fileno()),
+                    *(() if is_awaited else (entry.BEHIND,)),
                 ],  # -P: no module of the folder
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -116,18 +120,25 @@ class Spare:
         self._channel.close()
 
 
-def spawn(begin: Begin, *, log: IO[bytes] | int | None = None, env: Mapping[str, str] | None = None) -> ChildProcess:
+def spawn(
+    begin: Begin,
+    *,
+    log: IO[bytes] | int | None = None,
+    env: Mapping[str, str] | None = None,
+    is_awaited: bool = True,
+) -> ChildProcess:
     """Start an executor or an acker.
 
     Args:
         begin: Its first message.
         log: Where its stdout and stderr go; None: to the parent's.
         env: Its environment; None: the parent's.
+        is_awaited: As of `Spare`.
 
     Raises:
         OSError: It can't be started.
     """
-    return Spare(log=log, env=env).begin(begin)
+    return Spare(log=log, env=env, is_awaited=is_awaited).begin(begin)
 
 
 def _with_library(env: Mapping[str, str]) -> dict[str, str]:

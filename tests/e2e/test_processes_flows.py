@@ -92,7 +92,7 @@ flow = Consecutor([1] | Map(abs, name=f"node-{os.getpid()}") | Collect("out"), j
 def test_an_import_error_in_an_executor_alone_is_the_flows(consecution, write):
     path = write(
         """
-if "consecution.process" in " ".join(sys.orig_argv):
+if "consecution/process" in " ".join(sys.orig_argv):
     import no_such_module
 flow = Consecutor([1] | Map(abs), journal=None)
 """

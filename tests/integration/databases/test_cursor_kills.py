@@ -53,7 +53,7 @@ def test_killed_again_and_again_every_row_of_postgresql_comes_through(
 def executors(child: Any) -> list[psutil.Process]:
     """The program's executors and ackers."""
     try:
-        return [one for one in psutil.Process(child.pid).children() if "consecution.process" in " ".join(one.cmdline())]
+        return [one for one in psutil.Process(child.pid).children() if "consecution/process" in " ".join(one.cmdline())]
     except psutil.NoSuchProcess:
         return []
 
