@@ -7,7 +7,6 @@ that an answer that is lost does no harm. User code runs only in `read_flow`'s c
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 import time
 from functools import partial
@@ -515,8 +514,3 @@ def check_address(address: str) -> str:
         return full
     message = f"{address!r} is no address of a coordinator; expected tcp://HOST:PORT, such as tcp://10.0.0.1:7000"
     raise ClusterError(message)
-
-
-def default_coordinator() -> str:
-    """The coordinator of the environment, or the one on this machine."""
-    return os.environ.get("CONSECUTION_COORDINATOR", "tcp://127.0.0.1:7000")

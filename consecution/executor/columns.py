@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from consecution.executor.frames import Frame
-    from consecution.guarantee.messages import Origin
 
 
 class InWork:
@@ -152,12 +151,6 @@ def join_places(places: Iterable[Place], work: InWork | None) -> Place:
             assert not isinstance(place, Held)
             flat.update(place)
     return tuple(sorted(flat))
-
-
-def origins_of(place: Place, work: InWork | None) -> Iterator[Origin]:
-    """(root, index) pairs of the items that a value at ``place`` was made of; nothing at level NONE."""
-    for part_work, code in parts_of(place, work):
-        yield from part_work.frame.origin_pairs((code,))
 
 
 def compose(marks: Sequence[Place], places: Sequence[Place] | None) -> Sequence[Place]:

@@ -240,18 +240,3 @@ class Sending:
     def roots_queued(self) -> set[int]:
         """Roots that wait for credit here, for the audit (R13)."""
         return {root for outbox in self._outbox.values() for m in outbox if isinstance(m, Frame) for root in m.roots}
-
-
-def batch_positions(seqs: Sequence[int]) -> list[range]:
-    """Cut sequence numbers into ranges.
-
-    >>> batch_positions((1, 2, 3, 7))
-    [range(1, 4), range(7, 8)]
-    """
-    runs: list[range] = []
-    for seq in seqs:
-        if runs and runs[-1].stop == seq:
-            runs[-1] = range(runs[-1].start, seq + 1)
-        else:
-            runs.append(range(seq, seq + 1))
-    return runs

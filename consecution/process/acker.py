@@ -194,8 +194,3 @@ def stuck_links(unanswered: Iterable[tuple[Incarnation, float, int]]) -> tuple[S
     """Who owes an answer for `STUCK_S`, as the parent is told: the longest first."""
     found = sorted(unanswered, key=lambda one: (-one[1], one[0]))
     return tuple(StuckLink(to, for_s, waiting) for to, for_s, waiting in found[:STUCK_MAX])
-
-
-def acker_of(root: int, n_ackers: int) -> int:
-    """Which acker keeps a root (R7)."""
-    return root % n_ackers

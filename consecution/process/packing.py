@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from consecution.errors import CapacityError, CodecError
-from consecution.executor.frames import INDEX_BITS, INDEX_MASK, Frame
+from consecution.executor.frames import Frame
 from consecution.wire.codec import ItemNotPackable, pack_items, read_items
 from consecution.wire.messages import Data
 
@@ -104,9 +104,3 @@ def frame_of(data: Data) -> Frame:
         raise CapacityError(message)
     origins = None if data.origins is None else list(data.origins)
     return Frame(data.task, items, data.roots, data.ids, data.producers, origins, data.solo, None, is_buffer_free)
-
-
-def index_of(code: Code) -> int:
-    """The index in its batch of an item with one origin."""
-    assert isinstance(code, int)
-    return code & INDEX_MASK if code >> INDEX_BITS == 0 else code

@@ -95,10 +95,6 @@ class RunTally:
         for name, packed in message.items.items():
             mine.setdefault(name, []).extend(unpack_items(packed))
 
-    def has_collected(self, task: int) -> bool:
-        """Whether a task told what it collected."""
-        return task in self._collected
-
     def collected(self, dag: Dag) -> dict[str, list[Any]]:
         """What all Collect nodes collected, by name, in order of the tasks."""
         found: dict[str, list[Any]] = {}

@@ -213,8 +213,3 @@ class Membership:
     def rooms(self, used: dict[str, int]) -> list[Room]:
         """What workers have to offer, by name."""
         return [Room(w.name, w.kept.slots, used.get(w.name, 0)) for w in self if w.takes_work]
-
-    @property
-    def has_expected(self) -> bool:
-        """Whether workers from before our restart may still come back."""
-        return any(w.is_expected for w in self._workers.values())
