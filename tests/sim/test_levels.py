@@ -11,7 +11,7 @@ from consecution.guarantee.words import RunningWords
 from consecution.testing.sim import Family, Promise, SimWorld, Violation, scenario_of
 from tests.sim.seeds import run_seed
 
-SEEDS = 60
+SEEDS = 45
 SEEDS_MAX = 60
 
 
