@@ -260,7 +260,7 @@ class Engine:
         if self._phase in (Phase.RUNNING, Phase.DRAINING):
             reads = self._phase is Phase.RUNNING
             was_at_end = intake.is_at_end
-            told = intake.feed(now, reads=reads, draining=not reads)
+            told = intake.feed(now, reads=reads, draining=not reads, resumes=not reads)
             did = did or intake.is_at_end is not was_at_end
             if intake.error is not None and self.error is None:
                 self.error = intake.error
@@ -384,7 +384,9 @@ class Engine:
             at_most_s: The longest of the waits, so that the audit looks now and then.
         """
         now = self._clock.monotonic()
-        until, files = self._intake.wait_for(now, reads=self._phase is Phase.RUNNING)
+        until, files = self._intake.wait_for(
+            now, reads=self._phase is Phase.RUNNING, resumes=self._phase is Phase.DRAINING
+        )
         until.append(now + at_most_s)
         if (ringing := self._bell.fileno()) is not None:
             files.append(ringing)

@@ -233,6 +233,11 @@ class Feed:
         return is_left and self.window.room() >= needs and self.sending.has_credit
 
     @property
+    def is_resuming(self) -> bool:
+        """Whether items of before the restart are still to be sent."""
+        return self._backlog is not None
+
+    @property
     def has_backlog(self) -> bool:
         """Whether items of before the restart, or some that the journal had no space for, are still to be sent."""
         return self._backlog is not None or self._unjournalled is not None

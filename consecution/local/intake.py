@@ -113,7 +113,14 @@ class Intake:
     @property
     def is_idle(self) -> bool:
         """Whether every item that entered has its outcome, committed."""
-        return all(feed.is_settled for feed in self.feeds)
+        return all(feed.is_settled and not self.resumes(feed) for feed in self.feeds)
+
+    def resumes(self, feed: Feed) -> bool:
+        """Whether items that had entered before the restart are still to be sent: a drain finishes them too.
+
+        After an error of a source they stay in the journal.
+        """
+        return feed.is_resuming and self.error is None
 
     @property
     def is_committed(self) -> bool:
@@ -160,13 +167,16 @@ class Intake:
 
     # ---- feeding -------------------------------------------------------------------------------------------------
 
-    def feed(self, now: float, *, reads: bool, draining: bool, is_still: bool = False) -> list[Init | Sum]:
+    def feed(
+        self, now: float, *, reads: bool, draining: bool, resumes: bool = False, is_still: bool = False
+    ) -> list[Init | Sum]:
         """Send replays and flush marks that are due, and read some more.
 
         Args:
             now: Monotonic seconds.
             reads: Whether producers may read.
             draining: Whether the run, or a pause of it, waits for all that entered.
+            resumes: Whether what had entered before the restart is sent though producers may not read.
             is_still: Something is to move: failed and lost items wait (R6).
 
         Returns:
@@ -177,7 +187,8 @@ class Intake:
             feed.attend(reads=reads and self.error is None)
             if feed.sending.is_open and not is_still:
                 told += feed.replays(now)
-            if reads and self.error is None and now >= self._reads_at and feed.may_read:
+            may_send = reads or (resumes and self.resumes(feed))
+            if may_send and self.error is None and now >= self._reads_at and feed.may_read:
                 told += self._read(feed, now)
             feed.flush(now, draining=draining)
             while feed.sending.failures:
@@ -299,8 +310,10 @@ class Intake:
 
     # ---- waiting -------------------------------------------------------------------------------------------------
 
-    def wait_for(self, now: float, *, reads: bool, sends: bool = True) -> tuple[list[float], list[int]]:
-        """Say what to wait for: times at which something is due, and files that are readable then."""
+    def wait_for(
+        self, now: float, *, reads: bool, resumes: bool = False, sends: bool = True
+    ) -> tuple[list[float], list[int]]:
+        """Say what to wait for: times at which something is due, and files that are readable then; see `feed`."""
         until: list[float] = []
         files: list[int] = []
         for feed in self.feeds:
@@ -313,6 +326,8 @@ class Intake:
                 until.append(now + FLUSH_LOOK_S)  # a flush mark may become due (R18)
             if feed.is_changed and feed.may_commit:
                 until.append(max(self._committed_at + COMMIT_EVERY_S, self._commits_at))
+            if resumes and self.resumes(feed) and feed.may_read:
+                until.append(now)
             if reads and self.error is None and feed.may_read:
                 if now < self._reads_at:
                     until.append(self._reads_at)

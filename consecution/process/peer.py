@@ -401,7 +401,13 @@ class Peer:
         did = intake.commit(now, is_ending=not is_running)
         if not self.has_sent_end and self.is_open:
             was_at_end = intake.is_at_end
-            told = intake.feed(now, reads=is_running, draining=not is_running, is_still=placement.is_moving)
+            told = intake.feed(
+                now,
+                reads=is_running,
+                draining=not is_running,
+                resumes=placement.phase is Phase.DRAINING,
+                is_still=placement.is_moving,
+            )
             did = did or bool(told) or intake.is_at_end is not was_at_end
             for word in told:
                 self._tell(word)
@@ -460,7 +466,9 @@ class Peer:
         if self.intake is not None and placement is not None and placement.phase not in NOT_FED:
             sends = self.is_open and not self.has_sent_end
             reads = sends and placement.phase is Phase.RUNNING
-            times, readable = self.intake.wait_for(now, reads=reads, sends=sends and not placement.is_moving)
+            resumes = sends and placement.phase is Phase.DRAINING
+            may_replay = sends and not placement.is_moving
+            times, readable = self.intake.wait_for(now, reads=reads, resumes=resumes, sends=may_replay)
             until += times
             files += readable
         if not self._transport.watch(frozenset(files)):

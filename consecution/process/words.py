@@ -67,7 +67,7 @@ def counts_of(intake: Intake) -> list[FeedCounts]:
                 position=None if kept is None or kept.position is None else pack(kept.position),
                 check=None if kept is None or kept.check is None else pack(kept.check),
                 is_at_end=feed.is_at_end,
-                is_idle=feed.window.is_idle and not feed.changes,
+                is_idle=feed.window.is_idle and not feed.changes and not intake.resumes(feed),
                 waiting_for=intake.waiting_for(),
                 listens_on=feed.producer.listens_on if feed.is_open else None,
             )
