@@ -7,7 +7,7 @@ import pytest
 from consecution.testing.sim import Family, SimWorld, Violation, scenario_of
 from consecution.testing.sim.edits import Edits
 
-SEEDS = 330
+SEEDS = 500
 PARTS = 3
 
 
