@@ -230,18 +230,23 @@ def skip_or_fail(reason: str) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder with a disk of its own, of 1 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
+def small_disk() -> Iterator[Path]:
+    """A folder with a disk of its own, of 1 MiB.
+
+    It isn't in `tmp_path`: were this process killed, the disk would stay mounted, and each later run of pytest on this
+    machine would fail at its end, when it removes the folders of old runs.
+    """
     if os.geteuid() != 0:
         skip_or_fail("mounting a tmpfs needs root")
+    disk = Path(tempfile.mkdtemp(prefix="small-disk-"))
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
+        disk.rmdir()
         skip_or_fail(f"no tmpfs: {mounted.stderr}")
     try:
         yield disk
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+        disk.rmdir()
