@@ -149,4 +149,4 @@ def test_children_end_with_the_process_that_started_them(hurt, wait_for) -> None
     children = [child.pid for child in psutil.Process(run.process.pid).children()]
     assert len(children) >= 4
     os.kill(run.process.pid, signal.SIGKILL)
-    wait_for(lambda: not any(map(psutil.pid_exists, children)), 2, "the end of all children")
+    wait_for(lambda: not any(map(psutil.pid_exists, children)), 10, "the end of all children")

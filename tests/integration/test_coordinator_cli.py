@@ -137,7 +137,7 @@ def test_submit_wait_runs_a_flow_over_two_workers_to_its_end(cluster):
 
 def test_a_flow_that_the_workers_can_not_load_fails_with_its_traceback(cluster):
     (cluster.folder / "flow" / "flow.py").write_text(
-        FLOW + '\nif "consecution.process" in " ".join(__import__("sys").orig_argv):\n    import nothing_of_that_name\n'
+        FLOW + '\nif "consecution/process" in " ".join(__import__("sys").orig_argv):\n    import nothing_of_that_name\n'
     )
     cluster.worker("a")
     done = cluster.submit("--wait", code=4)
