@@ -69,7 +69,7 @@ def test_items_that_are_all_there_are_read_many_at_once():
             sizes += [len(read.items)] * bool(read.items)
             assert read.items or waiting(producer)
         assert given + read.items == list(range(1000))
-        assert max(sizes) == 100
+        assert max(sizes) > 10  # as many as the other thread has made meanwhile, 100 at most
     finally:
         producer.close()
 
