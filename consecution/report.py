@@ -51,6 +51,8 @@ class Report:
         replayed: Times that an item was sent again.
         dropped: Values that a Route dropped.
         outputs_dropped: Items of async outputs for which the next consecutor had no room, in this run.
+        audits_fired: Trees that the audit found to have lost something, in this run; their items were sent again. It
+            should be 0: more is a bug, to be reported.
         elapsed_s: Seconds of this run.
         failures: The newest failures, oldest first, at most 1,000.
         collected: What Collect nodes collected, by their names.
@@ -71,6 +73,7 @@ class Report:
     by_consecutor: dict[str, Report] = field(default_factory=dict)
     is_finished: bool = True
     outputs_dropped: int = 0
+    audits_fired: int = 0
 
     def __bool__(self) -> bool:
         """Whether every item that entered is completed, and every result certain."""
@@ -118,6 +121,7 @@ def combined(reports: Mapping[str, Report], *, elapsed_s: float) -> Report:
         replayed=sum(part.replayed for part in parts),
         dropped=sum(part.dropped for part in parts),
         outputs_dropped=sum(part.outputs_dropped for part in parts),
+        audits_fired=sum(part.audits_fired for part in parts),
         elapsed_s=elapsed_s,
         failures=tuple(failure for part in parts for failure in part.failures),
         collected=collected,

@@ -60,6 +60,9 @@ def summary_lines(name: str, report: Report, *, flow: str, words: str = "", has_
             for more in (f"{flow}{of}{words}" for of in _with_failures(report))
         ]
     )
+    if report.audits_fired:
+        found = f"the audit found {report.audits_fired:,} lost trees, which it should never"
+        lines.append(f"  {found}: their items were sent again; please report it")
     lost = sorted(report.state_lost)
     lines += [f"  state lost: what {node!r} summed may be wrong; run it again with --fresh" for node in lost]
     return [*lines, *(f"  {inner}: {part}" for inner, part in report.by_consecutor.items())]

@@ -451,6 +451,7 @@ class Engine:
             collected=collected,
             state_lost=tally.state_lost,
             is_finished=self._phase is Phase.ENDING and not self._drained and self._tasks_ended == self._n_tasks,
+            audits_fired=self.losses_found,
         )
 
 

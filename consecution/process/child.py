@@ -241,6 +241,8 @@ def _run_acker(begin: Begin, control: Control) -> int:
         control.say(_born(transport, incarnation, keys))
         with rarely_collected():
             _run_ledger(acker, control)
+        if acker.has_ended:
+            control.say(acker.told())  # what its audit found is counted, however late
         acker.end()
     control.flush(1.0)
     return 0

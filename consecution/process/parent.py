@@ -454,6 +454,8 @@ class ProcessesRun:
     def _heard(self, child: Child, message: Up) -> None:
         if isinstance(message, Told):
             self._tally.told(message, self._intake, has_feeds=bool(child.feeds))
+            if child.role is Role.ACKER:
+                self._tally.audited(child.process.pid, message.audits_fired)
         elif isinstance(message, Collected):
             self._tally.collect(message)
 

@@ -44,6 +44,7 @@ class RunTally:
         self._unnumbered = 0
         self._feeds = Told(0)
         self._collected: dict[int, dict[str, list[Any]]] = {}
+        self._audits_fired: dict[int, int] = {}
 
     def start_over(self) -> None:
         """Forget the pass; its dead letters are void, or come again from the journal."""
@@ -73,6 +74,15 @@ class RunTally:
             self._feeds = told
         if told.source_error is not None:
             self.source_error, self.source_is_code = told.source_error, told.source_is_code
+
+    def audited(self, acker: int, audits_fired: int) -> None:
+        """Take how many trees an acker's audit has found lost, in all; what a dead one found goes on counting.
+
+        Args:
+            acker: Its process id.
+            audits_fired: As it told last.
+        """
+        self._audits_fired[acker] = audits_fired
 
     def _keep(self, failure: Failure) -> None:
         """Keep a failure once: an executor that is started again tells those of before too."""
@@ -173,6 +183,7 @@ class RunTally:
             collected=self.collected(dag),
             state_lost=lost,
             is_finished=is_finished,
+            audits_fired=sum(self._audits_fired.values()),
         )
 
 

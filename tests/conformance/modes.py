@@ -41,7 +41,10 @@ class Runner:
     Attributes:
         mode: Its name.
         folder: The flows' folder for files.
+        is_planted: The flow loses something behind the protocol's back; else no audit may find anything (R13).
     """
+
+    is_planted = False
 
     def __init__(self, mode: str, folder: Path) -> None:
         self.mode = mode
@@ -49,7 +52,9 @@ class Runner:
 
     def __call__(self, flow: MakesFlow, **options: Any) -> Report:
         """Make the flow and run it to its end."""
-        return flow().run(self.mode, **self.place(flow), **options)  # type: ignore[arg-type]
+        report = flow().run(self.mode, **self.place(flow), **options)  # type: ignore[arg-type]
+        assert self.is_planted or not report.audits_fired
+        return report
 
     def start(self, flow: MakesFlow) -> Running:
         """Make the flow and start it."""
@@ -159,6 +164,7 @@ class ClusterRunner(Runner):
 
     def report(self, status: Status) -> Report:
         """What the coordinator says of a topology, in the shape that the local modes give."""
+        assert self.is_planted or not status.audits_fired
         one = status.summary
         return Report(
             introduced=one.introduced,
@@ -171,6 +177,7 @@ class ClusterRunner(Runner):
             collected=gathered(self.folder),
             state_lost=one.state_lost,
             is_finished=one.state is State.FINISHED,
+            audits_fired=status.audits_fired,
         )
 
 
@@ -184,6 +191,7 @@ class SimRunner(Runner):
     def __call__(self, flow: MakesFlow, *, slots: int = 2, **options: Any) -> Report:
         """Make the flow in each virtual process, and run it to its end."""
         self.world = FlowWorld(flow, executors=slots, **options)
+        self.world.is_planted = self.is_planted
         return self.end()[1]
 
     def begin(self, flow: MakesFlow) -> None:

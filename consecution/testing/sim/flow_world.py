@@ -71,6 +71,9 @@ class FlowWorld(VirtualWorld):
         storm: How the network behaves until ``storm_s``.
         storm_s: When all is healed.
 
+    Attributes:
+        is_planted: The flow loses something behind the protocol's back: the audit may find it.
+
     Raises:
         GraphError: It can't be submitted to a cluster.
     """
@@ -115,6 +118,7 @@ class FlowWorld(VirtualWorld):
         self._dag = consecutor.run_dag
         self._tally = RunTally(consecutor.robustness)
         self._has_begun = False
+        self.is_planted = False
         self.control = FlowCluster(self, settings, Random(f"cluster/{seed}"))
 
     @property
@@ -175,6 +179,9 @@ class FlowWorld(VirtualWorld):
         """Time alone bounds a run of a user's."""
         return self.timeline.steps + 1
 
+    def _may_audit(self) -> bool:
+        return self.is_planted
+
     def _said(self, process: SimProcess, message: Up) -> None:
         if isinstance(message, Collected):
             self._tally.collect(message)
@@ -219,6 +226,7 @@ class FlowWorld(VirtualWorld):
             collected=self._tally.collected(self._dag),
             state_lost=one.state_lost,
             is_finished=one.state is State.FINISHED,
+            audits_fired=status.audits_fired,
         )
 
 

@@ -428,7 +428,7 @@ class SimProcess:
             acker.place(placement)
             self.line.say(Ready(placement.number))
         now = self.clock()
-        if now - self._told_at >= TELL_EVERY_S:
+        if now - self._told_at >= TELL_EVERY_S or (acker.is_over and acker.has_ended):
             self.line.say(acker.told())
         return placement is not None, acker.is_over
 

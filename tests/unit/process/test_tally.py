@@ -55,3 +55,11 @@ def test_a_source_that_a_child_could_not_read_on_is_raised_by_whose_fault_it_was
     kept.told(Told(1, source_error="rows.csv was cut", source_is_code=is_code), None, has_feeds=True)
     with pytest.raises(kind, match=r"rows\.csv was cut"):
         kept.report(Consecutor(range(3) | Collect("kept")).dag, 0.0, None, is_finished=True)
+
+
+def test_what_the_audit_of_an_acker_found_goes_on_counting_when_another_takes_its_place() -> None:
+    dag = Consecutor([1] | Collect("kept")).dag
+    kept = RunTally(Robustness.REPLAY)
+    for acker, audits_fired in ((11, 0), (11, 2), (12, 0), (12, 1), (12, 1)):
+        kept.audited(acker, audits_fired)
+    assert kept.report(dag, 1.0, None, is_finished=True).audits_fired == 3
