@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
+from consecution.clock import SYSTEM_CLOCK
 from consecution.errors import ClusterError, ConsecutionError, ProtocolError
 from consecution.errors import Unreachable as Unreachable
 from consecution.remote import RemoteReceipt, open_groups, parts_of
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
+    from consecution.clock import Clock
     from consecution.wire.bundle import Bundle
     from consecution.wire.control import Letter
 
@@ -72,6 +73,19 @@ ASK_AGAIN_S = 1.0
 NOT_NOW_S = 0.1
 FATE_FIRST_S, FATE_LAST_S = 0.02, 1.0
 TIMEOUT_S = 5.0
+
+
+class Connection(Protocol):
+    """What a client needs of its connection; see `ControlClient`."""
+
+    def send(self, payload: bytes) -> bool:
+        """Ask; False when there is no connection now."""
+
+    def poll(self, timeout_s: float) -> Sequence[object]:
+        """Give what has come, waiting at most so long for it."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class NotDone(ConsecutionError):
@@ -121,7 +135,8 @@ class Client:
         if keys is not None and coordinator_key is None:
             message = "keys were given, but not the coordinator's public key: give it too (--coordinator-key)"
             raise ClusterError(message)
-        self._control = ControlClient(self.coordinator, keys=keys, server_key=coordinator_key)
+        self._clock: Clock = SYSTEM_CLOCK
+        self._control: Connection = ControlClient(self.coordinator, keys=keys, server_key=coordinator_key)
 
     def __enter__(self) -> Client:
         return self
@@ -218,23 +233,23 @@ class Client:
             Unreachable: The coordinator was silent for too long.
             NotDone: There is no such topology.
         """
-        end = None if timeout_s is None else time.monotonic() + timeout_s
+        end = None if timeout_s is None else self._clock.monotonic() + timeout_s
         silent_since: float | None = None
         while True:
             try:
                 status = self.status(name)
                 silent_since = None
             except Unreachable:
-                now = time.monotonic()
+                now = self._clock.monotonic()
                 silent_since = silent_since if silent_since is not None else now
                 if now - silent_since >= patience_s or (end is not None and now >= end):
                     raise
                 continue
             if progress is not None:
                 progress(status)
-            if status.summary.state.is_over or (end is not None and time.monotonic() >= end):
+            if status.summary.state.is_over or (end is not None and self._clock.monotonic() >= end):
                 return status
-            time.sleep(every_s)
+            self._clock.sleep(every_s)
 
     def wait_group(
         self,
@@ -266,15 +281,15 @@ class Client:
                 progress(statuses)
             if all(one.summary.state.is_over for one in statuses):
                 return statuses
-            time.sleep(every_s)
+            self._clock.sleep(every_s)
 
     def _status_once_it_answers(self, name: str, patience_s: float) -> Status:
-        end = time.monotonic() + patience_s
+        end = self._clock.monotonic() + patience_s
         while True:
             try:
                 return self.status(name)
             except Unreachable:  # it may be restarted now
-                if time.monotonic() >= end:
+                if self._clock.monotonic() >= end:
                     raise
 
     # ---- questions -----------------------------------------------------------------------------------------------
@@ -363,7 +378,7 @@ class Client:
             NotDone: The topology is over, or has forgotten an item.
             Unreachable: The coordinator doesn't answer.
         """
-        end = None if timeout is None else time.monotonic() + timeout
+        end = None if timeout is None else self._clock.monotonic() + timeout
         pause_s = FATE_FIRST_S
         while True:
             for topology, place, some in open_groups(receipts, ASKED_MAX):
@@ -375,9 +390,9 @@ class Client:
                     receipt.take(fate)
             if not any(receipt.outcome == "open" for receipt in receipts):
                 return True
-            if end is not None and time.monotonic() + pause_s > end:
+            if end is not None and self._clock.monotonic() + pause_s > end:
                 return False
-            time.sleep(pause_s)
+            self._clock.sleep(pause_s)
             pause_s = min(FATE_LAST_S, pause_s * 1.5)
 
     # ---- commands ------------------------------------------------------------------------------------------------
@@ -407,29 +422,29 @@ class Client:
     def _ask_on(self, message: object, kind: type[T]) -> T:
         """Ask again while the answer is "not now", until the time is up; under one request, which is done once."""
         request = new_request()
-        end = time.monotonic() + self.timeout_s
+        end = self._clock.monotonic() + self.timeout_s
         while True:
             try:
                 return self._ask(message, (kind,), request)
             except NotDone as refused:
-                if refused.is_final or time.monotonic() + NOT_NOW_S > end:
+                if refused.is_final or self._clock.monotonic() + NOT_NOW_S > end:
                     raise
-            time.sleep(NOT_NOW_S)
+            self._clock.sleep(NOT_NOW_S)
 
     def _ask(self, message: object, kinds: tuple[type[T], ...], request: str = "") -> T:
         """Ask until an answer comes."""
         request = request or new_request()
         payload = pack(message, request)
-        end = time.monotonic() + self.timeout_s
+        end = self._clock.monotonic() + self.timeout_s
         ask_at = 0.0
         reason = ""
-        while (now := time.monotonic()) < end:
+        while (now := self._clock.monotonic()) < end:
             if now >= ask_at:
                 ask_at = now + (ASK_AGAIN_S if self._control.send(payload) else 0.05)
             for news in self._control.poll(min(end, ask_at) - now):
                 if isinstance(news, ConnectionFailed):
                     reason = news.reason
-                    end = min(end, time.monotonic() + 2 * ASK_AGAIN_S)  # it may be mended, but rarely is
+                    end = min(end, self._clock.monotonic() + 2 * ASK_AGAIN_S)  # it may be mended, but rarely is
                 elif isinstance(news, Reply):
                     answer = self._read(news.payload, request, kinds)
                     if answer is not None:

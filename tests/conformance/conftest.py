@@ -8,8 +8,8 @@ Mode "sim" is a cluster in virtual time (`consecution.testing.sim.FlowWorld`), s
 mode is a name in `MODES` and a class of ``modes.py`` in `run`.
 
 Modes that start processes are slow: only tests with the mark ``every_mode`` are run there, unless EVERY_MODE is set in
-the environment. Tests with the mark ``caller_only`` need what a cluster hasn't, a virtual one neither: a caller that
-pushes, iterates, waits. Tests with the mark ``not_in`` say why one mode can't show them.
+the environment. Tests with the mark ``caller_only`` need what a cluster hasn't, a virtual one neither: a caller in
+the same process, whose handle pushes, iterates, waits. Tests with the mark ``not_in`` say why one mode can't show them.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from consecution import Consecutor
+    from consecution.remote import RemoteReceipt
     from consecution.running import Running
     from consecution.wire.cluster.to_client import Status
     from tests.e2e.cluster.harness import Cluster
@@ -140,6 +141,10 @@ class ClusterRunner(Runner):
         status: Status = self.cluster.wait_for(met, self.until_s, what)
         return status
 
+    def push(self, item: object, key: str | None = None) -> RemoteReceipt:
+        """Push an item into its one Pusher."""
+        return self.cluster.client.push(self.name, item, key=key)
+
     def pause(self) -> None:
         """Let its producers read no more."""
         self.cluster.client.pause(self.name)
@@ -209,6 +214,10 @@ class SimRunner(Runner):
         self.world.run_until(met, 60.0)
         assert self.world.status is not None, what
         return self.world.status
+
+    def push(self, item: object, key: str | None = None) -> RemoteReceipt:
+        """See `ClusterRunner.push`."""
+        return self.world.push(item, key=key)
 
     def pause(self) -> None:
         """See `ClusterRunner.pause`."""

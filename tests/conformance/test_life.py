@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from consecution import UserCodeError
+from consecution.client import NotDone
 from consecution.errors import ConsecutionError, SourceError
+from consecution.wire.cluster.to_client import State
 from tests.conformance.flows import lives
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conformance.conftest import Runner
+    from tests.conformance.modes import ClusterRunner, SimRunner
     from tests.conftest import StartProcess, WaitFor
 
 
@@ -143,6 +146,26 @@ def test_receipts_tell_the_outcome(run: Runner) -> None:
     assert running.report.collected["out"] == [1, 3, 4]
     with pytest.raises(SourceError):
         running.push(5)
+
+
+@pytest.mark.only("cluster", "sim")
+@pytest.mark.every_mode
+def test_receipts_of_what_is_pushed_into_a_topology_tell_the_outcome(run: ClusterRunner | SimRunner) -> None:
+    run.begin(lives.pushed_from_outside)
+    run.until(lambda status: status.summary.state is State.RUNNING, "it runs")
+    receipts = [run.push(n) for n in (1, 2, 3)]
+    assert [receipt.wait(60) for receipt in receipts] == ["completed", "failed", "completed"]
+    assert [receipt.seq for receipt in receipts] == [0, 1, 2]
+    assert receipts[1].attempts == 2
+    assert "ValueError: two" in str(receipts[1].error)
+    assert run.push(3, receipts[2].key).seq == 2, "under its key it is the item that is there"
+    run.drain()
+    state, report = run.end()
+    assert state is State.DRAINED
+    assert (report.introduced, report.completed, report.failed, report.replayed) == (3, 2, 1, 1)
+    assert report.collected["out"] == [1, 3]
+    with pytest.raises(NotDone, match="is over"):
+        run.push(5)
 
 
 @pytest.mark.every_mode

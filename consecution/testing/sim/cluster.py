@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from consecution_coordinator.events import Tell
+
     from consecution.testing.sim.process import SimHost, SimProcess
     from consecution.testing.sim.virtual import VirtualWorld
     from consecution.wire.cluster.from_client import FromClient
@@ -44,6 +46,7 @@ class SimCluster:
         workers: One for each host.
         problem: Why the run can't go on.
         status: What the coordinator said last when it was asked.
+        users: Other clients, by their connection: called with what the coordinator tells them.
     """
 
     def __init__(self, world: VirtualWorld, settings: RunSettings, random: Random) -> None:
@@ -58,6 +61,7 @@ class SimCluster:
         self.workers = [SimWorker(self, host, slots) for host in world.hosts]
         self.problem = ""
         self.status: Status | None = None
+        self.users: dict[bytes, Callable[[Tell], None]] = {}
         self.control.loss = scenario.control_loss
         self.control.news_loss = scenario.news_loss
 

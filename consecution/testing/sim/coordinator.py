@@ -207,6 +207,10 @@ class SimCoordinator:
         if told.peer == CLIENT:
             self._cluster.answered(told.message)
             return
+        user = self._cluster.users.get(told.peer)
+        if user is not None:
+            user(told)
+            return
         worker = next((one for one in self._cluster.workers if one.peer == told.peer), None)
         if worker is not None:
             came = Came(told.message, told.request)  # type: ignore[arg-type]  # what is told to a worker's peer

@@ -35,6 +35,7 @@ from consecution.testing.sim.network import CALM, TransportWatch
 from consecution.testing.sim.process import EPOCH_S, SimProcess
 from consecution.testing.sim.promises import Promise, Violation
 from consecution.testing.sim.scenario import Scenario
+from consecution.testing.sim.user import SimClient
 from consecution.testing.sim.virtual import VirtualWorld
 from consecution.transport.link import LinkLimits
 from consecution.wire.cluster.from_client import Drain, Pause, Resume
@@ -44,6 +45,7 @@ from consecution.wire.control import Collected
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from consecution.remote import RemoteReceipt
     from consecution.testing.sim.network import Weather
     from consecution.testing.sim.scenario import Fault
     from consecution.wire.cluster.to_client import Status
@@ -72,6 +74,7 @@ class FlowWorld(VirtualWorld):
         storm_s: When all is healed.
 
     Attributes:
+        client: A `Client` in virtual time: what it waits for passes at once. The topology's name is "sim".
         is_planted: The flow loses something behind the protocol's back: the audit may find it.
 
     Raises:
@@ -120,6 +123,7 @@ class FlowWorld(VirtualWorld):
         self._has_begun = False
         self.is_planted = False
         self.control = FlowCluster(self, settings, Random(f"cluster/{seed}"))
+        self.client = SimClient(self.control, self.run_until)
 
     @property
     def status(self) -> Status | None:
@@ -196,6 +200,15 @@ class FlowWorld(VirtualWorld):
     def resume(self) -> None:
         """Ask that they read again."""
         self.control.ask(Resume(NAME))
+
+    def push(self, item: object, *, key: str | None = None, producer: str = "") -> RemoteReceipt:
+        """Push an item; it is journalled when this returns, and its receipt waits in virtual time. See `Client.push`.
+
+        Raises:
+            NotDone: The flow has no Pusher, or takes nothing now.
+            Unreachable: The coordinator is down.
+        """
+        return self.client.push(NAME, item, key=key, producer=producer)
 
     def drain(self) -> None:
         """Ask that what entered is finished, and the run ended then."""

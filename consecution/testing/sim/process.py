@@ -18,6 +18,7 @@ from consecution.guarantee.ids import id_maker
 from consecution.process.acker import AckerProcess
 from consecution.process.child import TELL_EVERY_S, WAIT_MAX_S, Executor
 from consecution.process.words import broke_of
+from consecution.producers.pusher import Pusher
 from consecution.testing.sim.network import SimTransport
 from consecution.wire.control import UP, Born, Ready, Told
 from consecution.wire.placement import Phase, Role
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from consecution.testing.sim.network import SimNetwork, TransportWatch
     from consecution.testing.sim.timeline import Timeline
     from consecution.transport.link import LinkLimits
-    from consecution.wire.control import Begin, Up
+    from consecution.wire.control import AskItems, Begin, PushIn, Up
     from consecution.wire.placement import Placement
 
 LIBRARY = "sim"
@@ -57,10 +58,20 @@ class SimLine:
         self.has_drained = False
         self._say = say
         self._came: deque[Placement] = deque()
+        self._asked: list[PushIn | AskItems] = []
 
     def give(self, placement: Placement) -> None:
         """The parent gives a placement."""
         self._came.append(placement)
+
+    def ask(self, message: PushIn | AskItems) -> None:
+        """The parent carries a client's word."""
+        self._asked.append(message)
+
+    def questions(self) -> list[PushIn | AskItems]:
+        """See `Control.questions`."""
+        asked, self._asked = self._asked, []
+        return asked
 
     def take(self) -> Placement | None:
         """See `Line.take`."""
@@ -184,6 +195,7 @@ class SimProcess:
         self._say = say
         self._around = around
         self._on_death = on_death
+        self._pushers: list[Pusher] = []
         self._spent_s = 0.0
         self._busy_until = 0.0
         self._wake_at: float | None = None
@@ -250,6 +262,8 @@ class SimProcess:
         """Let go of what its code awaits: it will never go on."""
         if self.executor is not None:
             self.executor.peer.abandon()
+        for pusher in self._pushers:
+            pusher.close()  # its pipe is a real one
 
     def pause(self, until: float) -> None:
         """Stop it, as SIGSTOP does."""
@@ -288,6 +302,8 @@ class SimProcess:
             consecutor = self._load()
             for producer, _ in consecutor.feeds:
                 producer.tell_time_by(SimClock(self))
+                if isinstance(producer, Pusher):
+                    self._pushers.append(producer)
             self.executor = Executor(
                 self.begin,
                 consecutor,
@@ -297,6 +313,7 @@ class SimProcess:
                 stores=stores,
                 now=self.clock,
                 pid=self.pid,
+                asked=self.line.questions,
                 virtual=VirtualTime(self.clock, self.spend),
             )
             self.slots = stores.slots_made
@@ -307,6 +324,12 @@ class SimProcess:
         """Its parent gives it a placement."""
         if self.is_alive:
             self.line.give(placement)
+            self.wake()
+
+    def ask(self, message: PushIn | AskItems) -> None:
+        """Its parent carries a client's word to it."""
+        if self.is_alive:
+            self.line.ask(message)
             self.wake()
 
     def wake(self) -> None:

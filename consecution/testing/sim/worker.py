@@ -14,6 +14,7 @@ from consecution_worker.config import Limits
 from consecution_worker.events import (
     AgentEvent,
     AgentInstruction,
+    Carry,
     ChildExited,
     ChildFigures,
     ChildSaid,
@@ -181,6 +182,10 @@ class SimWorker:
             process = self._children.get(instruction.id)
             if process is not None:
                 process.give(instruction.placement)
+        elif isinstance(instruction, Carry):
+            process = self._children.get(instruction.id)
+            if process is not None:
+                process.ask(instruction.message)
         elif isinstance(instruction, KillChild):
             process = self._children.get(instruction.id)
             if process is not None:

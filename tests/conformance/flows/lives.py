@@ -191,6 +191,10 @@ def pushed() -> Consecutor:
     return cons(Map(fails_on_two) | collect("out"), replays_max=1)
 
 
+def pushed_from_outside() -> Consecutor:
+    return Consecutor(Pusher() | Map(fails_on_two, grouping="shuffle") | collect("out"), "flow", replays_max=1)
+
+
 def hangs_on_two(item: int) -> int:
     if item == 2:
         note("hangs", item)
