@@ -2,7 +2,7 @@
 
 Rules of this module: values only. An *origin code* is an int, ``(place of the root in the frame's table) << 32 |
 index``; an item made of several others has a tuple of codes. ``origins`` is None while the frame still is the batch:
-then item ``i`` has the origin ``(roots[0], i)``.
+then item ``i`` has the origin ``(roots[0], i)``. Of what type they are else says `codes`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from consecution.value import value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from consecution.guarantee.messages import Incarnation, Origin, Root
 
@@ -45,7 +45,7 @@ class Frame:
     roots: tuple[Root, ...] = ()
     ids: tuple[int, ...] = ()
     producers: tuple[Incarnation, ...] = ()
-    origins: list[Code] | None = None
+    origins: Sequence[Code] | None = None
     solo: bool = False
     inject: int | None = None
     is_buffer_free: bool = False

@@ -9,12 +9,15 @@ R9: the id of each frame goes into the running word before the frames that it wa
 
 from __future__ import annotations
 
+from array import array
 from functools import cache
 from itertools import compress
+from operator import countOf
 from typing import TYPE_CHECKING, Any, TypeAlias
 from zlib import crc32
 
 from consecution.errors import UserCodeError, short_repr
+from consecution.executor.codes import chosen_places, codes_through, simple_codes
 from consecution.executor.columns import Held, parts_of
 from consecution.executor.frames import INDEX_BITS, INDEX_MASK, Frame
 from consecution.plan.partitions import PARTITIONS, dealt
@@ -160,7 +163,7 @@ class Outlet:
             task = self.tasks[self._turn % count]
             self._turn += 1
             stop = min(start + size, len(items))
-            part: Sequence[Place] = list(range(start, stop)) if places is None else places[start:stop]
+            part: Sequence[Place] = range(start, stop) if places is None else places[start:stop]
             shares.append((task, items[start:stop], part))
         return shares
 
@@ -176,16 +179,16 @@ class Outlet:
             chosen = owners.translate(_only(n))
             mine = list(compress(items, chosen))
             if mine:
-                shares.append((task, mine, list(compress(where, chosen))))
+                shares.append((task, mine, chosen_places(where, chosen)))
         return shares
 
     def _owners_at_once(self, items: list[Any]) -> bytes | None:
         """The place of the owner of each value; None when the keys aren't all of one kind that is remembered."""
         try:
-            keys, kinds = items, set(map(type, items)) if self._key is str else set()
-            if kinds != {str}:
-                keys = list(map(self._key, items))
-                kinds = set(map(type, keys))
+            if self._key is str and countOf(map(type, items), str) == len(items):  # their own keys
+                return bytes(map(self._owner_of[str].__getitem__, items))
+            keys = list(map(self._key, items))
+            kinds = set(map(type, keys))
             if len(kinds) != 1 or not kinds <= CACHED_KINDS:
                 return None
             return bytes(map(self._owner_of[kinds.pop()].__getitem__, keys))
@@ -241,27 +244,17 @@ def frame_of(
     parent = None if work is None else work.frame
     if parent is not None and not parent.roots and not _has_held(places):
         return Frame(task, items, solo=parent.solo)
-    if parent is not None and len(parent.roots) == 1 and _is_simple(places):
-        origins: list[Code] | None
-        if places is None:
-            origins = parent.origins
-        elif parent.origins is None:
-            origins = list(places)  # type: ignore[arg-type]  # simple places of a batch are its codes
-        else:
-            origins = list(map(parent.origins.__getitem__, places))  # type: ignore[arg-type]
-        return Frame(task, items, parent.roots, (new_id(),), parent.producers, origins, parent.solo)
     if places is None and parent is not None:
         ids = tuple(new_id() for _ in parent.roots)
         return Frame(task, items, parent.roots, ids, parent.producers, parent.origins, parent.solo)
+    if parent is not None and len(parent.roots) == 1 and (codes := simple_codes(places or ())) is not None:
+        origins = codes if parent.origins is None else codes_through(codes, parent.origins)
+        return Frame(task, items, parent.roots, (new_id(),), parent.producers, origins, parent.solo)
     return _joined(task, items, places or [], work, new_id)
 
 
 def _has_held(places: Sequence[Place] | None) -> bool:
-    return places is not None and Held in set(map(type, places))
-
-
-def _is_simple(places: Sequence[Place] | None) -> bool:
-    return places is None or set(map(type, places)) <= {int}
+    return places is not None and type(places) is not array and Held in set(map(type, places))
 
 
 def _joined(

@@ -11,14 +11,17 @@ import errno
 import mmap
 import os
 import struct
+from array import array
 from dataclasses import dataclass
+from itertools import islice
+from operator import sub
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from consecution.errors import JournalError
 from consecution.journal.base import JournalFull
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 Run: TypeAlias = tuple[int, int, int]
@@ -28,6 +31,8 @@ ALL = 0xFFFFFFFF
 RUNS_MAX = 250
 PLACES = 2
 """Of a slot file: what is run, and what async nodes await beside it."""
+CODES_BYTES = 64 << 10
+"""Room for the indexes of a frame, behind the slots: who writes them doesn't look at each, who reads them does."""
 _RUN = struct.Struct("<QII")
 _HEAD = struct.Struct("<IIQIII")  # stamp, runs, the first run, stamp again
 _SLOT_BYTES = _HEAD.size + RUNS_MAX * _RUN.size
@@ -35,6 +40,7 @@ _ROW = struct.Struct("<QQII")  # root, first seq, index of its first item, items
 _ROW_ITEMS = struct.Struct("<I")
 _ROWS_AT_FIRST = 1024
 _CUT = 1 << 31
+_CODES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,9 @@ class Slots(Protocol):
 
     def write(self, runs: Sequence[Run], place: int = 0) -> None:
         """Note what is taken into work at a place, in place of what stood there."""
+
+    def write_codes(self, root: int, codes: array[int]) -> None:
+        """Note a frame at the first place by its items' indexes in the batch of a root, ``array("H")``."""
 
     def clear(self, place: int = 0) -> None:
         """Note that nothing is in work at a place."""
@@ -88,8 +97,8 @@ class CrashSlots:
     """
 
     def __init__(self, path: Path, places: int = PLACES) -> None:
-        self._places = places
-        self._map = _mapped(path, places * _SLOT_BYTES)
+        self._codes_at = places * _SLOT_BYTES
+        self._map = _mapped(path, self._codes_at + CODES_BYTES)
         self._stamp = 0
 
     def write(self, runs: Sequence[Run], place: int = 0) -> None:
@@ -122,6 +131,20 @@ class CrashSlots:
         root, first, count = runs[0]
         _HEAD.pack_into(self._map, start, stamp, len(runs) | cut, root, first, count, stamp)
 
+    def write_codes(self, root: int, codes: array[int]) -> None:
+        """Note a frame at the first place by its items' indexes in the batch of a root, one or more times each.
+
+        More than fit are noted as their runs.
+        """
+        data = codes.tobytes()
+        if len(data) > CODES_BYTES:
+            self.write(runs_of_codes(root, codes))
+            return
+        self._stamp = stamp = self._stamp + 1 & ALL
+        _HEAD.pack_into(self._map, 0, stamp - 1 & ALL, 0, 0, 0, 0, stamp)  # torn until the last line
+        self._map[self._codes_at : self._codes_at + len(data)] = data
+        _HEAD.pack_into(self._map, 0, stamp, _CODES, root, 0, len(codes), stamp)
+
     def clear(self, place: int = 0) -> None:
         """Note that nothing is in work at a place."""
         _HEAD.pack_into(self._map, place * _SLOT_BYTES, 0, 0, 0, 0, 0, 0)
@@ -140,15 +163,39 @@ def read_slots(path: Path) -> list[InWork]:
         JournalError: The file is no file of slots.
     """
     data = _bytes_of(path)
-    if len(data) % _SLOT_BYTES:
-        message = f"crash slots {path} have {len(data)} bytes, expected a multiple of {_SLOT_BYTES}; remove the file"
+    if not data:
+        return []
+    codes_at = len(data) - CODES_BYTES
+    if codes_at < 0 or codes_at % _SLOT_BYTES:
+        message = (
+            f"crash slots {path} have {len(data)} bytes, expected {CODES_BYTES} and a multiple of {_SLOT_BYTES}; "
+            "remove the file"
+        )
         raise JournalError(message)
-    found = (_read_slot(data, start) for start in range(0, len(data), _SLOT_BYTES))
+    found = (_read_slot(data, start, codes_at) for start in range(0, codes_at, _SLOT_BYTES))
     return [slot for slot in found if slot is not None]
 
 
-def _read_slot(data: bytes, start: int) -> InWork | None:
+def runs_of_codes(root: int, codes: Iterable[int]) -> list[Run]:
+    """Join indexes in the batch of a root to runs; what is named several times is told once.
+
+    >>> runs_of_codes(7, [4, 4, 5, 9])
+    [(7, 4, 2), (7, 9, 1)]
+    """
+    found = sorted(set(codes))
+    if not found:
+        return []
+    steps = map(sub, islice(found, 1, None), found)
+    starts = [0, *(place for place, step in enumerate(steps, 1) if step != 1)]
+    lengths = map(sub, [*starts[1:], len(found)], starts)
+    return [(root, found[start], length) for start, length in zip(starts, lengths, strict=True)]
+
+
+def _read_slot(data: bytes, start: int, codes_at: int) -> InWork | None:
     stamp, runs, root, first, count, stamp_after = _HEAD.unpack_from(data, start)
+    if stamp == stamp_after and runs == _CODES:
+        codes = array("H", data[codes_at : codes_at + 2 * count])
+        return InWork(tuple(runs_of_codes(root, codes))) if codes else None
     size = runs & ~_CUT
     if stamp != stamp_after or not 0 < size <= RUNS_MAX:
         return None

@@ -7,8 +7,8 @@ run, and what is awaited beside it.
 from __future__ import annotations
 
 import time
+from array import array
 from itertools import islice
-from operator import sub
 from typing import TYPE_CHECKING, Any
 
 from consecution.errors import UserCodeError
@@ -16,6 +16,7 @@ from consecution.executor.causes import cause_of
 from consecution.executor.core import Kind, Ran, Work
 from consecution.executor.own import OWN_BATCH_MAX
 from consecution.executor.runner import StageRunner
+from consecution.journal.slots import runs_of_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,6 +48,7 @@ class Working:
         self._runners = runners
         self._slot = slot
         self._noted: list[Run] = []
+        self._coded: Frame | None = None  # the frame that was noted by its codes
         self._pulls: dict[tuple[int, int], Iterator[tuple[int, Any]]] = {}
         self._under_way: dict[int, UnderWay] = {}  # of the tasks that await something
         self._awaited: dict[int, Sequence[Origin]] = {}
@@ -118,7 +120,7 @@ class Working:
             if work.kind is Kind.RUN:
                 assert work.frame is not None
                 if self._slot is not None and work.frame.roots:
-                    self._note(runs_of(work.frame))
+                    self._note_frame(self._slot, work.frame)
                 return Ran(work, runner.run(work.frame))
             if work.kind is Kind.FLUSH:
                 return Ran(work, runner.flush())
@@ -133,6 +135,7 @@ class Working:
         if self._slot is not None:
             self._slot.clear()
             self._noted.clear()
+            self._coded = None
 
     def _pull(self, work: Work, runner: TaskRunner) -> Ran:
         """Pull some more of what a node's finish gives."""
@@ -152,9 +155,20 @@ class Working:
             del self._pulls[key]
         return Ran(work, pulled=pulled, exhausted=is_last)
 
+    def _note_frame(self, slot: Slots, frame: Frame) -> None:
+        """Write what is taken into work; as it is where that takes no look at each item."""
+        if type(frame.origins) is array and frame.origins.typecode == "H":
+            slot.write_codes(frame.roots[0], frame.origins)
+            self._coded = frame
+        else:
+            self._note(runs_of(frame))
+
     def _note(self, runs: Sequence[Run]) -> None:
         """Write what is in work; what a holder pushes is in work beside the frame (R15)."""
         assert self._slot is not None
+        if self._coded is not None:
+            self._noted.extend(runs_of(self._coded))
+            self._coded = None
         self._noted.extend(runs)
         self._slot.write(self._noted)
 
@@ -211,19 +225,18 @@ class Watch:
 
 def runs_of(frame: Frame) -> list[Run]:
     """The origins of a frame's items as runs of neighbours."""
-    origins: list[Any] | None = frame.origins
+    origins: Any = frame.origins
     if origins is None:
         return [(frame.roots[0], 0, len(frame.items))]
+    if len(frame.roots) == 1 and type(origins) is range:
+        return [(frame.roots[0], origins.start, len(origins))]
     try:
         codes = sorted(set(origins))  # what came of one item is told once
     except TypeError:  # some were made of several items
         return joined_runs(frame.origin_pairs(origins))
     if not codes or type(codes[0]) is tuple or len(frame.roots) > 1:
         return joined_runs(frame.origin_pairs(codes))
-    steps = map(sub, islice(codes, 1, None), codes)
-    starts = [0, *(place for place, step in enumerate(steps, 1) if step != 1)]
-    lengths = map(sub, [*starts[1:], len(codes)], starts)
-    return [(frame.roots[0], codes[start], length) for start, length in zip(starts, lengths, strict=True)]
+    return runs_of_codes(frame.roots[0], codes)
 
 
 def joined_runs(origins: Iterable[Origin]) -> list[Run]:

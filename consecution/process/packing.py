@@ -102,5 +102,4 @@ def frame_of(data: Data) -> Frame:
     if len(items) != data.count:
         message = f"a frame says it has {data.count} items, and has {len(items)}"
         raise CapacityError(message)
-    origins = None if data.origins is None else list(data.origins)
-    return Frame(data.task, items, data.roots, data.ids, data.producers, origins, data.solo, None, is_buffer_free)
+    return Frame(data.task, items, data.roots, data.ids, data.producers, data.origins, data.solo, None, is_buffer_free)

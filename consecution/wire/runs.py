@@ -25,6 +25,7 @@ _SAMPLE = 32
 _RUNS_OF_SAMPLE_MAX = 4  # more runs than this in a sample: words are made ten times as fast
 _RANGE, _RUNS, _PLAIN = 0, 1, 2
 _WORDS = {3: "H", 4: "I", 5: "Q"}  # forms of so many bytes for each item, and what `array` calls them
+_FORMS = {words: form for form, words in _WORDS.items()}
 
 
 def pack_runs(values: Sequence[Any]) -> list[Any]:
@@ -78,8 +79,10 @@ def pack_origins(origins: Sequence[Code] | None) -> Any:
     if origins is None or not origins:
         return None if origins is None else (_PLAIN, ())
     first, count = origins[0], len(origins)
-    if type(first) is int and origins[-1] == first + count - 1 and origins == list(range(first, first + count)):
+    if type(first) is int and origins[-1] == first + count - 1 and _counts_up(origins):
         return (_RANGE, first, count)
+    if type(origins) is array and count > _SAMPLE:
+        return (_FORMS[origins.typecode], _swapped(origins[:]).tobytes())
     if len(pack_runs(origins[:_SAMPLE])) <= 2 * _RUNS_OF_SAMPLE_MAX:
         return (_RUNS, pack_runs(origins))
     for form, words in _WORDS.items():
@@ -90,7 +93,7 @@ def pack_origins(origins: Sequence[Code] | None) -> Any:
     return (_RUNS, pack_runs(origins)) if isinstance(first, tuple) else (_PLAIN, origins)
 
 
-def unpack_origins(packed: Any, count: int, roots: int) -> list[Code] | None:
+def unpack_origins(packed: Any, count: int, roots: int) -> Sequence[Code] | None:
     """Give the origins that ``pack_origins`` packed.
 
     Args:
@@ -108,7 +111,7 @@ def unpack_origins(packed: Any, count: int, roots: int) -> list[Code] | None:
         raise ProtocolError(msg)
     if packed[0] == _RANGE and len(packed) == 3 and type(packed[1]) is int and packed[2] == count and packed[1] >= 0:
         _check_room(count, ORIGINS_MAX)
-        origins: list[Code] = list(range(packed[1], packed[1] + count))
+        origins: Sequence[Code] = range(packed[1], packed[1] + count)
         highest = packed[1] + count - 1
     elif packed[0] == _RUNS and len(packed) == 2:
         origins, highest = _unpack_mixed(packed[1])
@@ -134,14 +137,21 @@ def _swapped(words: array[int]) -> array[int]:
     return words
 
 
-def _unpack_words(packed: bytes, form: str, count: int) -> tuple[list[Code], int]:
+def _counts_up(origins: Sequence[Any]) -> bool:
+    first = origins[0]
+    return type(origins) is range or list(origins) == list(range(first, first + len(origins)))
+
+
+def _unpack_words(packed: bytes, form: str, count: int) -> tuple[Sequence[int], int]:
+    """Give the words as they came, and a bound of them."""
     words = array(form)
     if len(packed) != count * words.itemsize:
         msg = f"{len(packed)} bytes are not the origins of {count} items"
         raise ProtocolError(msg)
     _check_room(count, ORIGINS_MAX)
     words.frombytes(packed)
-    return list(_swapped(words)), max(words, default=0)
+    words = _swapped(words)
+    return words, max(words, default=0) if form == "Q" else 0  # of the shorter ones none names a root but the first
 
 
 def _pairs(runs: Any) -> Iterable[tuple[Any, int]]:

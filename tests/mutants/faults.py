@@ -455,8 +455,8 @@ FAULTS = (
         "origins count from the frame, not from the batch",
         "R8: for each item its origins as index in the batch",
         "consecution/executor/outputs.py",
-        "            origins = list(map(parent.origins.__getitem__, places))  # type: ignore[arg-type]\n",
-        "            origins = list(places)  # type: ignore[arg-type]\n",
+        "        origins = codes if parent.origins is None else codes_through(codes, parent.origins)\n",
+        "        origins = codes\n",
         TREES,
     ),
     Fault(
@@ -669,6 +669,14 @@ FAULTS = (
         "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         "            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
         DISK,
+    ),
+    Fault(
+        "what a holder pushes is noted in place of the frame beside it",
+        "R15: only what was in work is suspect, and all of it",
+        "consecution/local/working.py",
+        "            self._noted.extend(runs_of(self._coded))\n",
+        "",
+        (UNIT + "local/test_working.py",),
     ),
     Fault(
         "a torn crash slot is believed",

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from consecution.journal.base import JournalFull
 from consecution.journal.memory import MemoryJournal, MemoryShelf
+from consecution.journal.slots import runs_of_codes
 from consecution.local.restart import CRASH
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
     from random import Random
@@ -176,6 +178,10 @@ class SimSlot:
         """See `Slots.write`."""
         if not self.is_dead:
             self._places[place] = tuple(runs)
+
+    def write_codes(self, root: int, codes: array[int]) -> None:
+        """See `Slots.write_codes`."""
+        self.write(runs_of_codes(root, codes))
 
     def clear(self, place: int = 0) -> None:
         """See `Slots.clear`."""

@@ -43,7 +43,7 @@ def test_words_are_their_own_keys_and_keep_their_order_and_places():
     shares = outlet_by(str).share(words, list(range(100, 150)), fail)
     for task, items, places in shares:
         assert [words[place - 100] for place in places] == items
-        assert places == sorted(places)
+        assert list(places) == sorted(places)
         assert {dealt(TASKS)[partition_of(word)] for word in items} == {task}
 
 

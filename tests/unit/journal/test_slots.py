@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
+
 import pytest
 
 from consecution.errors import JournalError
 from consecution.journal.slots import (
     ALL,
+    CODES_BYTES,
     RUNS_MAX,
     CrashSlots,
     InWork,
@@ -52,6 +55,30 @@ def test_runs_that_do_not_fit_become_whole_roots(tmp_path):
     assert found.is_cut
     assert len(found.runs) == RUNS_MAX
     slots.close()
+
+
+def test_codes_are_read_as_the_runs_of_their_items(tmp_path):
+    slots = CrashSlots(tmp_path / "slots")
+    slots.write([(5, 0, 1)], place=1)
+    slots.write_codes(ROOT, array("H", [9, 4, 4, 5, 9, 65_535]))
+    awaited = InWork(((5, 0, 1),))
+    assert read_slots(tmp_path / "slots") == [InWork(((ROOT, 4, 2), (ROOT, 9, 1), (ROOT, 65_535, 1))), awaited]
+    slots.write_codes(ROOT, array("H", [3]))
+    assert read_slots(tmp_path / "slots") == [InWork(((ROOT, 3, 1),)), awaited]
+    slots.write([(6, 1, 2), (7, 0, 1)])
+    assert read_slots(tmp_path / "slots") == [InWork(((6, 1, 2), (7, 0, 1))), awaited]
+    slots.write_codes(ROOT, array("H", [1] * (CODES_BYTES // 2 + 1)))
+    assert read_slots(tmp_path / "slots") == [InWork(((ROOT, 1, 1),)), awaited], "more than fit are noted as runs"
+    slots.write_codes(ROOT, array("H", range(0, CODES_BYTES, 2)))
+    assert len(read_slots(tmp_path / "slots")[0].runs) == CODES_BYTES // 2, "as many as fit are all named"
+    slots.clear()
+    assert read_slots(tmp_path / "slots") == [awaited]
+    slots.write_codes(ROOT, array("H", [1, 2]))
+    slots.close()
+    data = bytearray((tmp_path / "slots").read_bytes())
+    data[0] ^= 1
+    (tmp_path / "slots").write_bytes(data)
+    assert read_slots(tmp_path / "slots") == [awaited], "torn while it was written"
 
 
 def test_a_slot_torn_while_it_was_written_blames_nobody(tmp_path):
