@@ -20,7 +20,7 @@ from consecution.local.feed import BATCH_MAX, Feed, header_of
 from consecution.local.intake import Intake, Tally
 from consecution.local.notices import NOBODY, Notices
 from consecution.local.receipts import Receipts
-from consecution.local.restart import CRASH
+from consecution.local.restart import CRASH, Suspicion
 from consecution.local.sending import Sending
 from consecution.local.stores import DISK
 from consecution.plan.exposure import exposure, items_held, pending_default
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from consecution.local.stores import InWork, Stores
     from consecution.plan.stages import Plan
     from consecution.producers.base import Producer
+    from consecution.wire.placement import Death
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +170,7 @@ def open_intake(
     stores: Stores = DISK,
     audience: Audience = NOBODY,
     is_careful: bool = False,
+    deaths: Sequence[Death] = (),
 ) -> OpenedIntake:
     """Open journal and files of a run, and make its feeds.
 
@@ -188,6 +190,7 @@ def open_intake(
         audience: Other consecutors that are told of outcomes.
         is_careful: Items go one by one: the only one that was under way at the last crash is charged for it, though no
             slot names it.
+        deaths: Of other processes, whose slots aren't beside the journal; as the newest placement tells them.
 
     Returns:
         What is ready to begin.
@@ -202,18 +205,18 @@ def open_intake(
         )
         if journal is not None and stands:
             restored |= journal.adopt({name: stand for name, stand in stands.items() if name in restored})
-        suspects, is_charged = files.suspects([*restored]) if files is not None else ({}, False)
         is_only = len(producers) == 1 and not any(map(has_timer, dag.nodes))
-        if files is not None and is_careful and is_only and not suspects:
-            suspects = files.alone([*restored])
-            is_charged = bool(suspects)
-        crash = files.cause() if files is not None else CRASH
+        found = Suspicion({}) if files is None else files.suspicion([*restored], deaths)
+        if files is not None and is_careful and is_only and not found.seqs:
+            seqs = files.alone([*restored], deaths)
+            found = Suspicion(seqs, bool(seqs), deaths[-1].cause if deaths else None)
+        crash = found.cause or (CRASH if files is None else files.cause())
         tally = _tally(journal, [restored[name] for name in names] if restored else (), is_replay=bool(replaying))
         receipts = Receipts()
         if journal is not None and not replaying and any(_is_restart(one) for one in restored.values()):
             tally.state_lost |= _state_lost(dag, producers, settings)
         if files is not None:
-            _keep_suspicion(journal, restored, suspects, crash, is_charged=is_charged)
+            _keep_suspicion(journal, restored, found.seqs, crash, is_charged=found.is_charged)
             files.begin(keeps_slots=keeps_slots)
         feeds = [
             _feed(
@@ -230,7 +233,7 @@ def open_intake(
                 receipts=receipts,
                 files=files,
                 restored=restored.get(names[place]),
-                suspects=suspects.get(names[place], []),
+                suspects=found.seqs.get(names[place], []),
                 audience=audience,
                 is_only=is_only,
             )
@@ -247,7 +250,7 @@ def open_intake(
         )
         stack.pop_all()
     return OpenedIntake(
-        intake, receipts, journal, files, restored, suspects, crash=crash, is_charged=is_charged,
+        intake, receipts, journal, files, restored, found.seqs, crash=crash, is_charged=found.is_charged,
         has_started_over=has_started_over,
     )  # fmt: skip
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from consecution.errors import JournalError, ProtocolError
 from consecution.guarantee.messages import Cause
-from consecution.journal.slots import ALL, CrashSlots, RootTable, read_roots, read_slots
+from consecution.journal.slots import ALL, CrashSlots, InWork, RootTable, read_roots, read_slots
 from consecution.wire.plain import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from consecution.wire.placement import Death
 
 FOLDER = "in-work"
 CAUSE_NAME = "cause"
@@ -25,6 +28,22 @@ CRASH = Cause(
     exception="ProcessDied",
     message="the process died with this item in work (killed, out of memory, os._exit or a segmentation fault)",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What was in work when a process died.
+
+    Attributes:
+        seqs: Items by producer.
+        is_charged: It was one item alone. A root that is settled or replaced names an item that can't be found any
+            more, but it was in work beside the others.
+        cause: How the process died, when its death tells; None when only a slot beside the journal does.
+    """
+
+    seqs: dict[str, list[int]]
+    is_charged: bool = False
+    cause: Cause | None = None
 
 
 class InWorkFiles:
@@ -40,42 +59,26 @@ class InWorkFiles:
         self._tables: list[RootTable] = []
         self._keeps_slots = False
 
-    def suspects(self, producers: Sequence[str]) -> tuple[dict[str, list[int]], bool]:
+    def suspicion(self, producers: Sequence[str], deaths: Sequence[Death]) -> Suspicion:
         """Give the items that were in work when the last process died.
 
         Args:
             producers: Names, in the order in which their tables were made.
-
-        Returns:
-            Their seqs by producer, and whether it was one item alone, which is charged. A root that is settled or
-            replaced names an item that can't be found any more, but it was in work beside the others.
+            deaths: Of processes whose slots aren't here, as the newest placement tells them.
         """
         slots = [slot for path in self._dead_slots() for slot in read_slots(path)]
-        found: dict[str, list[int]] = {}
-        known: set[int] = set()
-        for name in producers:
-            seqs: set[int] = set()
-            roots = read_roots(self._table(name))
-            known |= roots.keys()
-            for slot in slots:
-                for root, first, count in slot.runs:
-                    items = roots.get(root, [])
-                    seqs.update(items if count == ALL else items[first : first + count])
-            if seqs:
-                found[name] = sorted(seqs)
-        is_one = sum(map(len, found.values())) == 1 and not any(slot.is_cut for slot in slots)
-        is_all_known = known.issuperset(root for slot in slots for root, _, _ in slot.runs)
-        return found, is_one and is_all_known
+        return suspicion_of(slots, deaths, {name: read_roots(self._table(name)) for name in producers})
 
-    def alone(self, producers: Sequence[str]) -> dict[str, list[int]]:
+    def alone(self, producers: Sequence[str], deaths: Sequence[Death]) -> dict[str, list[int]]:
         """Give the one item that was under way when the last process crashed, by producer; {} when there were others.
 
-        That it crashed says the word that its parent has left.
+        That one crashed says the word that its parent has left, or its death.
 
         Args:
             producers: Names, in the order in which their tables were made.
+            deaths: As the newest placement tells them.
         """
-        if not (self._folder / CAUSE_NAME).is_file():
+        if not deaths and not (self._folder / CAUSE_NAME).is_file():
             return {}
         out = [(name, seqs) for name in producers for seqs in read_roots(self._table(name)).values()]
         return dict(out) if [len(seqs) for _, seqs in out] == [1] else {}
@@ -140,6 +143,33 @@ class InWorkFiles:
                 path.unlink()
         elif self._folder.exists():
             shutil.rmtree(self._folder)
+
+
+def suspicion_of(
+    slots: Sequence[InWork], deaths: Sequence[Death], tables: Mapping[str, Mapping[int, Sequence[int]]]
+) -> Suspicion:
+    """Find the items that dead processes had in work.
+
+    Args:
+        slots: What stood in the slots beside the journal.
+        deaths: Of other processes. One that names no root of the tables is an old one, and says nothing.
+        tables: Of each producer the items of the roots that were open.
+    """
+    known = {root for roots in tables.values() for root in roots}
+    told = [death for death in deaths if any(root in known for root, _, _ in death.runs)]
+    slots = [*slots, *(InWork(death.runs, death.is_cut) for death in told)]
+    found: dict[str, list[int]] = {}
+    for name, roots in tables.items():
+        seqs: set[int] = set()
+        for slot in slots:
+            for root, first, count in slot.runs:
+                items = roots.get(root, ())
+                seqs.update(items if count == ALL else items[first : first + count])
+        if seqs:
+            found[name] = sorted(seqs)
+    is_one = sum(map(len, found.values())) == 1 and not any(slot.is_cut for slot in slots)
+    is_all_known = known.issuperset(root for slot in slots for root, _, _ in slot.runs)
+    return Suspicion(found, is_one and is_all_known, told[-1].cause if told else None)
 
 
 def leave_cause(folder: Path, cause: Cause) -> None:

@@ -19,15 +19,17 @@ if TYPE_CHECKING:
     from consecution.guarantee.messages import Cause
     from consecution.journal.base import Journal
     from consecution.journal.slots import Roots, Slots
+    from consecution.local.restart import Suspicion
+    from consecution.wire.placement import Death
 
 
 class InWork(Protocol):
     """What was and is in work beside one journal; see `InWorkFiles`."""
 
-    def suspects(self, producers: Sequence[str]) -> tuple[dict[str, list[int]], bool]:
-        """Give the items that were in work when the last process died, and whether it was one alone."""
+    def suspicion(self, producers: Sequence[str], deaths: Sequence[Death]) -> Suspicion:
+        """Give the items that were in work when the last process died."""
 
-    def alone(self, producers: Sequence[str]) -> dict[str, list[int]]:
+    def alone(self, producers: Sequence[str], deaths: Sequence[Death]) -> dict[str, list[int]]:
         """Give the one item that was under way when the last process died, by producer; {} when there were others."""
 
     def cause(self) -> Cause:

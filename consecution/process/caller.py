@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from consecution.process.settings import Neighbours
     from consecution.producers.base import Producer
     from consecution.producers.handover import Taker
-    from consecution.wire.placement import Placement
+    from consecution.wire.placement import Death, Placement
 
 
 class Caller:
@@ -66,12 +66,14 @@ class Caller:
         self._peer: Peer | None = None
         self._opened: OpenedIntake | None = None
 
-    def begin(self, birth: int, *, is_fresh: bool) -> None:
+    def begin(self, birth: int, *, is_fresh: bool, is_careful: bool = False, deaths: Sequence[Death] = ()) -> None:
         """Open the journal and the producers for a pass.
 
         Args:
             birth: Number of the placement that will list it first.
             is_fresh: Move a journal that is there aside.
+            is_careful: Items go one by one.
+            deaths: Of the executors of the passes before.
 
         Raises:
             JournalError: The journal can't be used.
@@ -94,6 +96,8 @@ class Caller:
             start_fresh=is_fresh,
             keeps_slots=True,
             audience=dataclasses.replace(self._neighbours.audience, wake=self.wake),
+            is_careful=is_careful,
+            deaths=deaths,
         )
         if self._knew is None:
             names = names_of([producer for producer, _ in self._producers])

@@ -488,6 +488,7 @@ class Executor:
             stores=self._stores,
             audience=NOBODY if self._joint is None else self._joint.audience,
             is_careful=peer.placement is not None and peer.placement.is_careful,
+            deaths=() if peer.placement is None else peer.placement.deaths,
         )
         self._opened.begin()
         peer.take_intake(self._opened.intake)

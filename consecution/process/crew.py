@@ -233,7 +233,7 @@ class Crew:
         return now - child.stopped_since > STOPPED_MAX_S
 
     def death_of(self, child: Child, number: int) -> Death:
-        """What a dead executor had in work (R15); the slot of one with producers stays, its journal reads it.
+        """What a dead executor had in work (R15); the slot of one with producers stays, its journal reads it, too.
 
         Args:
             child: It was born.

@@ -34,6 +34,7 @@ from consecution.options import options
 from consecution.plan.stages import plan_of
 from consecution.process.caller import Caller
 from consecution.process.crew import LOOK_S, Crew
+from consecution.process.deaths import Deaths
 from consecution.process.settings import Neighbours, can_be_placed
 from consecution.process.tally import RunTally
 from consecution.process.words import error_of
@@ -52,16 +53,12 @@ if TYPE_CHECKING:
     from consecution.producers.base import Producer
     from consecution.report import Progress, Report
     from consecution.wire.control import Up
-    from consecution.wire.placement import Death
 
 log = logging.getLogger(__name__)
 
 BIRTH_MAX_S = 60.0
 END_MAX_S = 10.0
 QUIT_S = 2.0
-QUICK_DEATH_S = 2.0
-QUICK_DEATHS_MAX = 5
-DEATHS_KEPT = 32
 PROGRESS_EVERY_S = 0.1
 SPARE_AFTER_S = 2.0  # a shorter run is not worth the third of a second that a spare takes to load
 SPARE_EVERY_S = 5.0
@@ -138,9 +135,8 @@ class ProcessesRun:
         self._tally = RunTally(settings.level)
         self._number = 0
         self._phase = Phase.STARTING
-        self._deaths: list[Death] = []
+        self._deaths = Deaths(may_care=self._settings.journal is not None and self._settings.level is Robustness.REPLAY)
         self._births = 0
-        self._quick_deaths = 0
         self._wants: Phase | None = None
         self._started_at = time.monotonic()
         self._progress_at = 0.0
@@ -262,7 +258,9 @@ class ProcessesRun:
     def _pass(self) -> None:
         self._phase = Phase.STARTING
         if self._caller is not None:
-            self._caller.begin(self._number + 1, is_fresh=self._fresh)
+            self._caller.begin(
+                self._number + 1, is_fresh=self._fresh, is_careful=self._deaths.is_careful, deaths=self._deaths.told
+            )
         here = [task for task in range(self._plan.n_tasks) if task not in self._doors]
         for index in range(self._n_executors):
             tasks = tuple(here[index :: self._n_executors])
@@ -429,8 +427,14 @@ class ProcessesRun:
                 continue
             child.birth = child.birth or self._number
             members.append(child.member())
-        deaths = tuple(self._deaths[-DEATHS_KEPT:])
-        placement = Placement(self._settings.name, self._number, self._phase, tuple(members), deaths=deaths)
+        placement = Placement(
+            self._settings.name,
+            self._number,
+            self._phase,
+            tuple(members),
+            deaths=self._deaths.told,
+            is_careful=self._deaths.is_careful,
+        )
         self._crew.send(placement)
         if self._caller is not None:
             self._caller.place(placement)
@@ -444,7 +448,8 @@ class ProcessesRun:
         for child in dead:
             self._died(child)
         is_new = any(child.born is not None and not child.birth for child in self._crew.members)
-        if (dead or is_new) and self._number:
+        in_batches = self._deaths.look()
+        if (dead or is_new or in_batches) and self._number:
             self._publish()
 
     def _hear(self, wait_s: float) -> None:
@@ -471,16 +476,11 @@ class ProcessesRun:
         if child.broke is not None:
             raise error_of(child.broke)
         log.warning("%s died: %s", child.name, how)
-        is_quick = time.monotonic() - child.started_at < QUICK_DEATH_S
-        self._quick_deaths = self._quick_deaths + 1 if is_quick else 0
-        if self._quick_deaths > QUICK_DEATHS_MAX:
-            message = (
-                f"{child.name} died {self._quick_deaths} times at once after its start ({how}); see its output above"
-            )
-            raise ClusterError(message)
+        death = None
+        if child.role is Role.EXECUTOR and child.born is not None:
+            death = self._crew.death_of(child, self._number + 1)
+        self._deaths.died(child, death)
         if child.role is Role.EXECUTOR:
-            if child.born is not None:
-                self._deaths.append(self._crew.death_of(child, self._number + 1))
             if self._starts_over():
                 message = f"{child.name} died ({how})"
                 raise StartOver(message)

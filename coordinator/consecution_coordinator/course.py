@@ -425,7 +425,8 @@ class Course:
         self.is_changed = True
         numbers = [self._number_of(seat) for seat in kept.seats if self.member(seat.key) is not None]
         known = min(numbers, default=kept.number)
-        kept.deaths = tuple(death for death in kept.deaths if death.number >= known)
+        if kept.state is not State.STARTING:  # those who begin anew are told why (R15)
+            kept.deaths = tuple(death for death in kept.deaths if death.number >= known)
         if kept.state.is_over:
             kept.members = ()
         desk.put(Publish(self.placement()))

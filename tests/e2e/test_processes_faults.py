@@ -133,6 +133,37 @@ def test_an_item_that_takes_its_process_with_it_is_the_only_dead_letter(hurt, ha
     assert hazard == "awaits" or "in work\n" in run.process.stderr, "the Python stack names the function"
 
 
+def test_items_beside_each_other_that_take_their_process_with_them_end_no_run(hurt) -> None:  # type: ignore[no-untyped-def]
+    """More deaths at once, one after the other, than would end a run whose processes can't start."""
+    run = hurt("neighbours", 1000)
+    lines = run.end()
+    assert lines[0] == "1000 996 4 False"
+    assert [line.split()[1:3] for line in lines[1:]] == [[str(item), "1"] for item in range(777, 781)]
+    assert set(run.told()) == set(range(1000)) - set(range(777, 781))
+
+
+def test_an_item_that_takes_its_process_with_it_while_nodes_sum_is_left_out_of_the_sums(hurt) -> None:  # type: ignore[no-untyped-def]
+    """Its executor has no producers: those who begin anew are told what was in work there."""
+    run = hurt("sums", 1000)
+    lines = run.end()
+    assert lines[0] == "1000 999 1 False"
+    assert lines[1].startswith("failure 777 1 ")
+    assert "executor 1 had this item in work when it ended: exited with code 3" in lines[1]
+    assert (run.folder / "result").read_text() == str(sum(range(1000)) - 777)
+
+
+def test_an_item_that_lets_its_process_die_later_is_the_only_dead_letter(hurt) -> None:  # type: ignore[no-untyped-def]
+    """No slot names it: after five crashes items go one by one, and the only one under way at a crash is charged."""
+    run = hurt("later", 900)
+    (run.folder / "hurry").touch()
+    lines = run.end()
+    assert lines[0] == "900 899 1 False", run.process.stderr
+    assert lines[1].startswith("failure 777 1 ")
+    assert "exited with code 3" in lines[1]
+    assert "items go one by one from now on" in run.process.stderr
+    assert set(run.told()) >= set(range(900)) - {777}
+
+
 def test_sums_in_memory_are_right_after_a_kill(hurt) -> None:  # type: ignore[no-untyped-def]
     run = hurt("total", 2000)
     run.wait_told(100)

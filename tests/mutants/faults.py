@@ -679,6 +679,22 @@ FAULTS = (
         (UNIT + "local/test_working.py",),
     ),
     Fault(
+        "who begins anew isn't told of the death that is why",
+        "R15: an item that kills its process is charged, also while nodes sum",
+        "coordinator/consecution_coordinator/course.py",
+        "        if kept.state is not State.STARTING:  # those who begin anew are told why (R15)\n",
+        "        if True:\n",
+        (UNIT + "coordinator/test_deaths.py",),
+    ),
+    Fault(
+        "a death of a pass before is held against an item of this one",
+        "R15: only what was in work is suspect",
+        "consecution/local/restart.py",
+        "if any(root in known for root, _, _ in death.runs)]",
+        "]",
+        (UNIT + "local/test_crash_charges.py",),
+    ),
+    Fault(
         "a torn crash slot is believed",
         "R15: a slot that was being written blames nobody",
         "consecution/journal/slots.py",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from consecution.journal.base import JournalFull
 from consecution.journal.memory import MemoryJournal, MemoryShelf
-from consecution.journal.slots import runs_of_codes
-from consecution.local.restart import CRASH
+from consecution.journal.slots import InWork, runs_of_codes
+from consecution.local.restart import CRASH, suspicion_of
 
 if TYPE_CHECKING:
     from array import array
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from consecution.journal.base import Header, ProducerHeader, Restored, Round, Stand
     from consecution.journal.shelf import Row, Table, Transaction
     from consecution.journal.slots import Run
+    from consecution.local.restart import Suspicion
+    from consecution.wire.placement import Death
 
 
 class JournalWatch(Protocol):
@@ -224,24 +226,16 @@ class SimInWork:
         self._disk = disk
         self._folder = folder
 
-    def suspects(self, producers: Sequence[str]) -> tuple[dict[str, list[int]], bool]:
-        """See `InWorkFiles.suspects`."""
-        runs = [run for slot in self._dead() for run in slot.runs]
-        found: dict[str, list[int]] = {}
-        known: set[int] = set()
-        for name in producers:
-            table = self._disk.tables.get((self._folder, name))
-            seqs: set[int] = set()
-            for root, first, count in runs if table is not None else ():
-                assert table is not None
-                seqs.update(table.seqs.get(root, ())[first : first + count])
-            known |= set() if table is None else table.seqs.keys()
-            if seqs:
-                found[name] = sorted(seqs)
-        is_one = sum(map(len, found.values())) == 1
-        return found, is_one and known.issuperset(root for root, _, _ in runs)
+    def suspicion(self, producers: Sequence[str], deaths: Sequence[Death]) -> Suspicion:
+        """See `InWorkFiles.suspicion`."""
+        tables = {name: self._disk.tables.get((self._folder, name)) for name in producers}
+        return suspicion_of(
+            [InWork(slot.runs) for slot in self._dead()],
+            deaths,
+            {name: {} if table is None else table.seqs for name, table in tables.items()},
+        )
 
-    def alone(self, producers: Sequence[str]) -> dict[str, list[int]]:
+    def alone(self, producers: Sequence[str], deaths: Sequence[Death]) -> dict[str, list[int]]:
         """See `InWorkFiles.alone`."""
         tables = {name: self._disk.tables.get((self._folder, name)) for name in producers}
         out = [(name, seqs) for name, table in tables.items() if table is not None for seqs in table.seqs.values()]

@@ -36,6 +36,22 @@ def test_an_item_that_ends_its_process_is_a_dead_letter_alone(cluster: Cluster, 
         assert set(written(out / what)) == set(range(500)) - {250}
 
 
+def test_an_item_that_ends_its_process_is_found_while_nodes_sum(cluster: Cluster, out: Path) -> None:
+    """Each death begins the run anew; the producer's new process is told what was in work at the one before."""
+    cluster.start("a", "b", slots=1)
+    cluster.submit(FLOWS / "hazards.py", "sums", out=out, items=500, bad=250, what="sums")
+    status = cluster.wait_until_over("sums")
+    one = status.summary
+    assert (one.state, one.introduced, one.completed, one.failed) == (State.FINISHED, 500, 499, 1), cluster.report()
+    (letter,) = cluster.client.letters("sums")
+    assert letter.cause is not None
+    assert (letter.seq, letter.attempts) == (250, 2)
+    assert "executor-1" in letter.cause.message, letter.cause
+    assert "exited with code 0" in letter.cause.message, letter.cause
+    assert (out / "total").read_text() == str(sum(range(500)) - 250)
+    assert not any("one by one" in text for _, text in status.events), status.events
+
+
 def test_items_that_let_their_process_die_later_are_dead_letters_alone(cluster: Cluster, out: Path) -> None:
     """No slot names them: after five crashes items go one by one, and the only one under way at a crash is charged."""
     items, entry, behind = 300, 123, 205

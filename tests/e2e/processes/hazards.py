@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ HAZARD = os.environ["HAZARD"]
 FOLDER = Path(os.environ["FOLDER"])
 ITEMS = int(os.environ.get("ITEMS", "3000"))
 GUILTY = 777
+VICTIM = FOLDER / "victim"
 HURRY = FOLDER / "hurry"  # each item takes a millisecond until a test makes this file
 
 
@@ -27,6 +29,11 @@ def work(item: int) -> int:
         time.sleep(0.001)
     if item == GUILTY and HAZARD == "segfault":
         ctypes.string_at(0)
+    if item == GUILTY and HAZARD == "later":
+        VICTIM.write_text(str(os.getpid()))
+        threading.Timer(0.05, os._exit, (3,)).start()
+    if (item == GUILTY and HAZARD == "sums") or (GUILTY <= item < GUILTY + 4 and HAZARD == "neighbours"):
+        os._exit(3)
     if item == GUILTY and HAZARD == "loop":
         while True:
             pass
@@ -41,6 +48,10 @@ async def awaited(item: int) -> int:
 
 
 def told(item: int) -> int:
+    if item == GUILTY and HAZARD == "later":  # under way until all know that the process which it has damaged is dead
+        while Path(f"/proc/{VICTIM.read_text()}").exists():
+            time.sleep(0.01)
+        time.sleep(0.5)
     with (FOLDER / "told").open("a") as file:
         file.write(f"{item}\n")
     return item
@@ -66,7 +77,7 @@ def result(total: int) -> int:
 def dag() -> Any:
     source = iter(range(ITEMS)) if HAZARD.startswith("caller") else range(ITEMS)
     begin = source | Map(abs, name="entry") | Map(work, name="work", grouping="shuffle")
-    if HAZARD == "total":
+    if HAZARD in ("total", "sums"):
         return begin | Total(grouping="shuffle") | Map(result, grouping="shuffle")
     if HAZARD == "awaits":
         begin = range(ITEMS) | Map(abs, name="entry") | Map(awaited, name="work", grouping="shuffle")

@@ -298,6 +298,25 @@ def test_a_finite_run_that_accumulates_starts_over_with_new_incarnations_after_a
     assert world.letters == {}
 
 
+def test_a_run_that_starts_over_is_told_what_was_in_work_at_the_death(world, build):
+    """1. E2 dies with an item in its slot. 2. So does the acker. 3. E0 begins anew, and learns of the item too."""
+    worker = world.worker("a")
+    world.start("flow", build.plan(2, 1, accumulating=True))
+    world.news.clear()
+    worker.crash(2, runs=((7, 3, 1),))
+    worker.crash(0, role="acker")
+    world.run(10.0, 1.0)
+    first = next(placement for placement in world.news if executor(placement) is not None)
+    assert first.pass_number == 2
+    assert ((7, 3, 1),) in [death.runs for death in first.deaths]
+    world.run(10.0, 1.0)
+    world.news.clear()
+    worker.crash(0, runs=((8, 0, 1),))
+    world.run(10.0, 1.0)
+    first = next(placement for placement in world.news if executor(placement) is not None)
+    assert [death.runs for death in first.deaths] == [((8, 0, 1),)], "all of this pass have heard of the older one"
+
+
 def test_an_endless_run_that_accumulates_goes_on(world, build):
     worker = world.worker("a")
     world.start("flow", build.plan(1, 1, feeds=(build.feed(0, endless=True),), accumulating=True))

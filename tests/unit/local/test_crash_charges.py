@@ -13,9 +13,10 @@ from consecution.guarantee.levels import Robustness
 from consecution.guarantee.messages import Cause, Verdict
 from consecution.journal.slots import CrashSlots
 from consecution.local.opening import Identity, OpenedIntake, Settings, open_intake
-from consecution.local.restart import FOLDER, InWorkFiles, leave_cause
+from consecution.local.restart import FOLDER, InWorkFiles, Suspicion, leave_cause
 from consecution.plan.stages import plan_of
 from consecution.producers import as_producer
+from consecution.wire.placement import Death
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ class Lives:
         self.new_id = id_maker(b"lives")
         self.opened: OpenedIntake | None = None
 
-    def begin(self, *, is_careful: bool = False) -> OpenedIntake:
+    def begin(self, *, is_careful: bool = False, deaths: tuple[Death, ...] = ()) -> OpenedIntake:
         dag = Dag.of(Map(abs), "flow")
         self.opened = open_intake(
             dag,
@@ -42,6 +43,7 @@ class Lives:
             identity=Identity(self.new_id, lambda: 1, lambda owner: self.new_id),
             incarnation_of=lambda task: 2,
             is_careful=is_careful,
+            deaths=deaths,
         )
         self.opened.begin()
         self.opened.intake.be_careful(is_careful)
@@ -111,8 +113,7 @@ def test_an_item_is_not_charged_for_a_death_with_another_in_work_whose_root_was_
     turn(opened)
     innocent, unknown = lives.root_of(0), 4711
     lives.dies((innocent, 0, 1), (unknown, 0, 1))
-    suspects, is_charged = InWorkFiles(lives.folder).suspects([NAME])
-    assert (suspects, is_charged) == ({NAME: [0]}, False)
+    assert InWorkFiles(lives.folder).suspicion([NAME], ()) == Suspicion({NAME: [0]})
     opened = lives.begin()
     turn(opened)
     assert lives.root_of(0)
@@ -138,6 +139,33 @@ def test_the_only_item_under_way_at_crashes_with_an_empty_slot_is_charged_while_
     [letter] = opened.journal.dead_letters()
     assert (letter.seq, letter.attempts, letter.cause) == (1, 1 + REPLAYS_MAX, SEGV)
     assert lives.root_of(2)
+
+
+def test_a_run_that_begins_anew_charges_the_item_that_killed_another_process(lives):
+    """Nodes sum, so that all begin anew when a process without producers dies; its slot isn't beside the journal."""
+    opened = lives.begin()
+    turn(opened)
+    deaths = ()
+    for number in range(1 + REPLAYS_MAX):
+        index = 0 if number else 1  # after the first death it travels alone
+        deaths = (*deaths, Death(50 + number, ((lives.root_of(1), index, 1),), False, SEGV, 3 + number))
+        lives.dies()
+        opened = lives.begin(deaths=deaths)
+        turn(opened)
+    [letter] = opened.journal.dead_letters()
+    assert (letter.seq, letter.attempts, letter.cause) == (1, 1 + REPLAYS_MAX, SEGV)
+
+
+def test_a_death_of_a_pass_before_says_nothing_of_this_one(lives):
+    opened = lives.begin()
+    turn(opened)
+    old = Death(50, ((lives.root_of(1), 1, 1),), False, SEGV, 3)
+    for _ in range(3):
+        lives.dies()
+        opened = lives.begin(deaths=(old,))
+        turn(opened)
+    assert not opened.journal.dead_letters()
+    assert InWorkFiles(lives.folder).suspicion([NAME], (old,)) == Suspicion({})
 
 
 @pytest.mark.parametrize("why", ["not careful", "no crash", "others under way", "one of a batch"])

@@ -1,6 +1,6 @@
 """Numbers, of which one does something bad.
 
--D out=DIR -D items=N -D bad=N -D what=hang|crash|exit|quit|memory|raise
+-D out=DIR -D items=N -D bad=N -D what=hang|crash|exit|quit|memory|raise|sums (it exits, where there is no producer)
 """
 
 import ctypes
@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from consecution import Consecutor, Node, options
+from consecution import Consecutor, Map, Node, options
 
 OUT = Path(options["out"])
 BAD = int(options["bad"])
@@ -25,6 +25,8 @@ class Keep(Node):
         if number == BAD:
             self.misbehave()
         os.write(self.file, b"%d\n" % number)
+        if WHAT == "sums":
+            self.push(number)
 
     def misbehave(self) -> None:
         if WHAT == "hang":
@@ -32,7 +34,7 @@ class Keep(Node):
                 time.sleep(0.01)
         elif WHAT == "crash":
             ctypes.string_at(0)
-        elif WHAT == "exit":
+        elif WHAT in ("exit", "sums"):
             os._exit(0)
         elif WHAT == "quit":
             sys.exit(0)
@@ -47,4 +49,17 @@ class Keep(Node):
         os.close(self.file)
 
 
-flow = Consecutor(range(int(options["items"])) | Keep("keep"), call_timeout_s=1.0, replays_max=1)
+class Total(Node):
+    def setup(self) -> None:
+        self.total = 0
+
+    def process(self, number: int) -> None:
+        self.total += number
+
+    def finish(self) -> None:
+        (OUT / "total").write_text(str(self.total))
+
+
+numbers = range(int(options["items"]))
+dag = numbers | Map(abs) | Keep("keep", grouping="shuffle") | Total() if WHAT == "sums" else numbers | Keep("keep")
+flow = Consecutor(dag, call_timeout_s=1.0, replays_max=1)
