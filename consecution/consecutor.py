@@ -110,7 +110,9 @@ class Consecutor(Joinable):
         if not self.name or any(char in self.name for char in "/\\\0") or self.name in (".", ".."):
             message = f"Consecutor(name={self.name!r}): a name is a folder's name; use letters, digits, '-' and '_'"
             raise GraphError(message)
-        self.robustness = _checked("robustness", robustness, isinstance(robustness, Robustness), "a Robustness")
+        self.robustness = _checked(
+            "robustness", robustness, isinstance(robustness, Robustness), "a Robustness, such as Robustness.REPLAY"
+        )
         self.replays_max = _checked(
             "replays_max", replays_max, _is_int(replays_max) and replays_max >= 0, "a whole number, 0 or more"
         )
@@ -128,7 +130,8 @@ class Consecutor(Joinable):
         self._pending_given = pending_max
         self.pending_max = pending_max if pending_max is not None else pending_default(self.dag)
         self._has_file = file is not None
-        self._journal = journal
+        is_folder = journal is None or isinstance(journal, (str, os.PathLike, _Default))
+        self._journal = _checked("journal", journal, is_folder, "a folder, or None for no journal")
         self._attached: list[tuple[Source, tuple[int, ...]]] = []
         self._made: dict[int, Producer] = {}
         self._ties = Ties()
@@ -490,7 +493,7 @@ class Consecutor(Joinable):
             self.settings(self.journal_folder(journal)),
             workers=workers if workers is not None else self.n_tasks,
             in_threads=in_threads,
-            says_workers=workers is not None and in_threads,
+            says_workers=workers is not None,
             start_fresh=fresh,
             progress=progress,
         )

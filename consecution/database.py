@@ -6,8 +6,11 @@ Rules of this module: SQLAlchemy is loaded when a database is opened, never befo
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from consecution.errors import GraphError, short_repr
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -71,8 +74,38 @@ class Address:
             # A connection that died while nothing was asked is replaced before it is used.
             return sqlalchemy.create_engine(url, pool_pre_ping=True, connect_args=options)
         except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError) as error:
-            msg = f"{self} can't be used: {error}; expected a path or an SQLAlchemy URL, and its driver installed"
+            msg = f"{self} can't be used: {error}; {_driver_cure(error)}"
             raise ValueError(msg) from error
+
+
+def as_names(columns: object, where: str) -> tuple[str, ...]:
+    """Give the names of columns that a user wrote: one, a list of them, or None for none.
+
+    Args:
+        columns: What the user wrote.
+        where: Class and argument, for the error.
+
+    Raises:
+        GraphError: They are no names.
+
+    >>> as_names("id", "DatabaseWriter(key=…)"), as_names(["shop", "day"], "DatabaseWriter(key=…)")
+    (('id',), ('shop', 'day'))
+    """
+    if columns is None:
+        return ()
+    if isinstance(columns, str):
+        return (columns,)
+    names = tuple(columns) if isinstance(columns, Iterable) else (columns,)
+    if all(isinstance(name, str) for name in names):
+        return names
+    msg = f"{where}: {short_repr(columns)}; expected a column's name, or a list of names"
+    raise GraphError(msg)
+
+
+def _driver_cure(error: Exception) -> str:
+    if isinstance(error, ImportError) and error.name == "psycopg":
+        return "pip install 'consecution[postgresql]'"
+    return "expected a path or an SQLAlchemy URL, and its driver installed"
 
 
 def may_pass(error: BaseException) -> bool:

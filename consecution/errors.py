@@ -52,6 +52,10 @@ class JournalError(ConsecutionError):
     """The journal can't be used: torn, full, in use, or of another pipeline. Nothing was overwritten."""
 
 
+class NoLetter(JournalError):
+    """The dead letter that was asked for, or a journal with dead letters, isn't there; nothing was changed."""
+
+
 class CodecError(ConsecutionError):
     """A value can't travel, or bytes are not a value.
 

@@ -281,6 +281,8 @@ def _import(name: str, address: FlowAddress) -> ModuleType:
             spec = None
         if spec is None or spec.loader is None:
             message = f"no module {name!r}; expected it on the import path or in {Path.cwd()}: check PYTHONPATH"
+            if Path(name).is_file():
+                message = f"{name!r} is no Python file: the name of a flow's file ends in .py; rename it"
             raise GraphError(message)
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module

@@ -1,6 +1,6 @@
 """Counts the words of a text and prints them by falling count, as word<TAB>count.
 
-cat book.txt | consecution run examples/wordcount.py
+cat README.md | consecution run examples/wordcount.py
 """
 
 import sys

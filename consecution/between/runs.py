@@ -133,7 +133,7 @@ def build_group(
             one.settings(folder_of(one)),
             workers=workers if workers is not None else one.n_tasks,
             in_threads=in_threads,
-            says_workers=workers is not None and in_threads,
+            says_workers=workers is not None,
             start_fresh=start_fresh,
             handovers=handovers_of(one),
             audience=audience_of(one),

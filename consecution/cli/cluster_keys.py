@@ -13,7 +13,14 @@ from consecution.cli.parameters import Json, Traceback
 app = typer.Typer(
     name="keys",
     no_args_is_help=True,
-    help="Make and show the keys of coordinators, workers and clients.",
+    help="""Make and show the keys of coordinators, workers and clients.
+
+    Examples:
+
+        consecution keys new worker-b.keys >> allowed.txt
+
+        consecution keys show worker-b.keys
+    """,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -31,7 +38,7 @@ def new(
         typer.Option(
             metavar="ROLE[,ROLE]",
             envvar="CONSECUTION_KEY_ROLE",
-            help="For the line that it prints: worker, submitter, sender or reader.",
+            help="For the line that it prints: coordinator, worker, submitter, sender or reader.",
         ),
     ] = "worker",
     traceback: Traceback = False,

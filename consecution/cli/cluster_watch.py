@@ -56,7 +56,7 @@ def list_(
     _print(topology_table(listing))
     _print(worker_table(listing))
     if listing.refused:
-        print(f"{listing.refused:,} connections or messages were refused since the coordinator's start; see its log")
+        print(f"refused since the coordinator's start: {listing.refused:,} connections or messages; see its log")
     if listing.is_insecure:
         say("the coordinator runs with --insecure: everyone who reaches it may run code on all workers")
 

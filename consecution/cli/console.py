@@ -8,6 +8,7 @@ Rules of this module:
 from __future__ import annotations
 
 import functools
+import inspect
 import io
 import json
 import os
@@ -93,7 +94,10 @@ def close_stdout() -> None:
 
 
 def told(command: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a command: every error of it is told, and ends the process with the code that it deserves."""
+    """Wrap a command: every error of it is told, and ends the process with the code that it deserves.
+
+    Its docstring becomes its help, whose paragraphs the terminal wraps.
+    """
 
     @functools.wraps(command)
     def wrapped(*arguments: P.args, **options: P.kwargs) -> R:
@@ -103,7 +107,8 @@ def told(command: Callable[P, R]) -> Callable[P, R]:
             sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: what is shown must not fail in the C locale
         try:
             result = command(*arguments, **options)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except typer.Exit:
             raise
         except (typer.BadParameter, typer.Abort):
@@ -118,7 +123,18 @@ def told(command: Callable[P, R]) -> Callable[P, R]:
             fail(error)
         return result
 
+    wrapped.__doc__ = joined_lines(command.__doc__ or "")
     return wrapped
+
+
+def joined_lines(text: str) -> str:
+    r"""Give a docstring with each paragraph on one line, and its examples as paragraphs of their own.
+
+    >>> joined_lines("One\nparagraph.\n\nExamples:\n    run it")
+    'One paragraph.\n\nExamples:\n\n    run it'
+    """
+    paragraphs = inspect.cleandoc(text).replace("Examples:\n ", "Examples:\n\n ").split("\n\n")
+    return "\n\n".join(one.replace("\n", " ") for one in paragraphs)
 
 
 def as_plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from consecution.cli.console import leave, print_json, say, told
-from consecution.cli.letters import chosen, folder_of, letters_of, plain, row, story
+from consecution.cli.letters import chosen, folder_of, letters_of, no_letter, plain, row, story
 from consecution.cli.parameters import Define, Flow, JournalFolder, Json, Traceback
 
 app = typer.Typer(
@@ -109,14 +109,12 @@ def show(
     Examples:
         consecution failed show flow.py 3
     """
-    from consecution.errors import JournalError
     from consecution.journal.sqlite import open_for_reading
 
     with closing(open_for_reading(folder_of(flow, journal, of))) as opened:
         letter = opened.dead_letter(dead_id)
     if letter is None:
-        message = f"no dead letter {dead_id}; `consecution failed list {flow}` shows those that are there"
-        raise JournalError(message)
+        raise no_letter(dead_id, flow)
     if json_:
         print_json(plain(letter))
     else:
@@ -144,7 +142,7 @@ def drop(
 
     numbers = _numbers(ids, every)
     with closing(open_for_editing(folder_of(flow, journal, of))) as opened:
-        count = opened.drop_dead_letters([letter.id for letter in chosen(opened, numbers)])
+        count = opened.drop_dead_letters([letter.id for letter in chosen(opened, numbers, flow)])
     say(f"dropped {count}")
 
 
@@ -171,7 +169,7 @@ def export(
     from consecution.journal.sqlite import open_for_reading
 
     with closing(open_for_reading(folder_of(flow, journal, of))) as opened:
-        lines = [json.dumps(plain(letter), ensure_ascii=False) for letter in chosen(opened, ids or [])]
+        lines = [json.dumps(plain(letter), ensure_ascii=False) for letter in chosen(opened, ids or [], flow)]
     text = "".join(line + "\n" for line in lines)
     if output is None:
         print(text, end="")
@@ -213,7 +211,7 @@ def replay(
     consecutor = loaded.consecutor if of is None else member_of(loaded, of)
     report = with_progress(partial(consecutor.replay_dead, numbers, journal=folder))
     words = "" if journal is None else f" --journal {shlex.quote(str(journal))}"
-    tell_report(loaded, report, flow=flow, words=words, with_json=json_)
+    tell_report(loaded, report, flow=flow, words=words, define=define, with_json=json_)
     leave(exit_code(report))
 
 

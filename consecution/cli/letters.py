@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consecution.cli.console import as_plain
-from consecution.errors import JournalError, short_repr
+from consecution.errors import NoLetter, short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ def folder_of(target: str, journal: Path | None, of: str | None = None) -> Path:
         of: What ``--of`` said: which consecutor of a group is meant.
 
     Raises:
-        JournalError: There is none; names those that are there.
+        NoLetter: There is none; names those that are there.
     """
     from consecution.journal.sqlite import has_journal
 
@@ -54,7 +55,7 @@ def folder_of(target: str, journal: Path | None, of: str | None = None) -> Path:
         "and with journal=None there never is one; else give the consecutor's name (of a group: --of NAME), or the "
         "folder by --journal"
     )
-    raise JournalError(message)
+    raise NoLetter(message)
 
 
 def _texts_of(file: Path) -> set[str]:
@@ -74,11 +75,16 @@ def letters_of(journal: Journal, *, is_standing: bool = True) -> Iterator[Stored
         after_id = page[-1].id
 
 
-def chosen(journal: Journal, ids: Sequence[int]) -> list[StoredDeadLetter]:
+def chosen(journal: Journal, ids: Sequence[int], flow: str) -> list[StoredDeadLetter]:
     """Give the dead letters that a user named; all that stand when none was named.
 
+    Args:
+        journal: Where they are.
+        ids: Their numbers; [] for all.
+        flow: What the user called the flow, for the command that lists them.
+
     Raises:
-        JournalError: One isn't there, or stands no longer.
+        NoLetter: One isn't there, or stands no longer.
     """
     if not ids:
         return list(letters_of(journal))
@@ -86,13 +92,19 @@ def chosen(journal: Journal, ids: Sequence[int]) -> list[StoredDeadLetter]:
     for dead_id in dict.fromkeys(ids):
         letter = journal.dead_letter(dead_id)
         if letter is None:
-            message = f"no dead letter {dead_id}; `consecution failed list` shows those that are there"
-            raise JournalError(message)
+            raise no_letter(dead_id, flow)
         if not letter.is_standing:
             message = f"dead letter {dead_id} is {status(letter)} already; nothing was changed"
-            raise JournalError(message)
+            raise NoLetter(message)
         letters.append(letter)
     return letters
+
+
+def no_letter(dead_id: int, flow: str) -> NoLetter:
+    """Make the error of a number that names no dead letter."""
+    return NoLetter(
+        f"no dead letter {dead_id}; `consecution failed list {shlex.quote(flow)}` shows those that are there"
+    )
 
 
 def status(letter: StoredDeadLetter) -> str:

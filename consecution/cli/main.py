@@ -8,6 +8,7 @@ Rules of this package:
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from typing import Annotated
 
@@ -20,11 +21,13 @@ from consecution.cli.cluster_control import drain, kill, pause, rebalance, resum
 from consecution.cli.cluster_send import send
 from consecution.cli.cluster_submit import submit
 from consecution.cli.cluster_watch import list_, logs, status
-from consecution.cli.console import close_stdout
+from consecution.cli.console import close_stdout, say
 from consecution.cli.exit_codes import ExitCode
 from consecution.cli.graph import graph
 from consecution.cli.run import run
 from consecution.version import VERSION
+
+FRAMED_COLUMNS_MIN = 60
 
 app = typer.Typer(
     name="consecution",
@@ -59,9 +62,9 @@ def consecution(
     """Pipelines of Python functions in which no item is lost.
 
     Examples:
-        consecution run flow.py -D out=results
+        consecution run examples/airports.py -D out=results
 
-        cat book.txt | consecution run examples/wordcount.py | head
+        cat README.md | consecution run examples/wordcount.py | head
 
         consecution check flow.py
 
@@ -70,14 +73,25 @@ def consecution(
 
 
 def main() -> None:
-    """Run the command line and end the process with its exit code; a closed stdout ends it quietly."""
+    """Run the command line and end the process with its exit code.
+
+    A stdout whose reader has gone ends it quietly; one that can't be written to (a full disk) is told. Without any
+    (``>&-``) there is nothing to flush. Narrow terminals get help without frames, which would cut words off.
+    """
+    if shutil.get_terminal_size().columns < FRAMED_COLUMNS_MIN:
+        app.rich_markup_mode = None
     try:
         try:
             app()
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except BrokenPipeError:
         close_stdout()
         with contextlib.suppress(BrokenPipeError):
             sys.stderr.flush()
         sys.exit(ExitCode.READER_GONE)
+    except OSError as error:  # commands tell their own; this is of what was printed
+        close_stdout()
+        say(f"error: standard output can't be written to: {error.strerror}; redirect it elsewhere")
+        sys.exit(ExitCode.ERROR)

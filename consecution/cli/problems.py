@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import re
 import sysconfig
 import traceback
@@ -21,6 +22,7 @@ from consecution.errors import (
     ConsecutionError,
     GraphError,
     JournalError,
+    NoLetter,
     SourceError,
     Unreachable,
     UserCodeError,
@@ -62,6 +64,7 @@ _WHY: dict[type[BaseException], tuple[str | None, ExitCode]] = {
     GraphError: ("the graph or the flow is wrong (GraphError); nothing has run", ExitCode.BAD_FLOW),
     UserCodeError: ("the flow's own code raised (UserCodeError)", ExitCode.BAD_FLOW),
     SourceError: ("a source can't be read, or isn't the one of the last run (SourceError)", ExitCode.ERROR),
+    NoLetter: (None, ExitCode.ERROR),
     JournalError: ("the journal can't be used (JournalError); nothing in it was overwritten", ExitCode.ERROR),
     Unreachable: ("no cluster can be reached (Unreachable)", ExitCode.UNREACHABLE),
     ClusterError: (None, ExitCode.ERROR),
@@ -169,6 +172,12 @@ def _home_of(name: str) -> str | None:
     return next((home for home in _HOMES if hasattr(importlib.import_module(home), name)), None)
 
 
+def _is_of_environment(error: KeyError) -> bool:
+    """Whether ``os.environ[name]`` raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename in (os.__file__, "<frozen os>")
+
+
 def _cure(error: BaseException) -> str | None:
     bad_link = _BAD_LINK.match(str(error)) if isinstance(error, TypeError) else None
     if bad_link is not None:
@@ -178,6 +187,8 @@ def _cure(error: BaseException) -> str | None:
     unknown = _BAD_IMPORT.match(str(error)) if isinstance(error, ImportError) else None
     if unknown is not None and (home := _home_of(unknown[1])) is not None:
         return f"write `from {home} import {unknown[1]}`"
+    if isinstance(error, KeyError) and _is_of_environment(error):
+        return f"set the environment variable: export {error.args[0]}=…"
     if isinstance(error, SyntaxError):
         return "repair the line"
     if isinstance(error, (SystemExit, KeyboardInterrupt)):

@@ -94,7 +94,7 @@ def run(
 
         consecution run flow.py --mode processes --workers 4
 
-        cat book.txt | consecution run examples/wordcount.py | head
+        cat README.md | consecution run examples/wordcount.py | head
 
         consecution run flow.py --json --failed failed.jsonl
     """
@@ -116,8 +116,12 @@ def run(
     if failed is not None:
         write_failures(report, failed)
     words = "" if journal is None else f" --journal {shlex.quote(str(journal))}"
-    tell_report(loaded, report, flow=flow, words=words, has_journal=kept is not None, with_json=json_, is_quiet=quiet)
-    if not quiet and before is not None and before == (report.completed, report.failed) and report.introduced:
+    tell_report(
+        loaded, report,
+        flow=flow, words=words, define=define, has_journal=kept is not None, with_json=json_, is_quiet=quiet,
+    )  # fmt: skip
+    is_as_before = before == (report.completed, report.failed) and report.introduced and report.is_finished
+    if is_as_before and not quiet:
         say("  nothing was left to do: an earlier run had done all of it; --fresh begins anew")
     leave(exit_code(report))
 
@@ -151,6 +155,7 @@ def tell_report(
     *,
     flow: str,
     words: str = "",
+    define: list[str] | None = None,
     has_journal: bool = True,
     with_json: bool = False,
     is_quiet: bool = False,
@@ -160,5 +165,7 @@ def tell_report(
         print_json(report_object(report))
     if not is_quiet:
         names = ", ".join(report.by_consecutor) or loaded.consecutor.name
-        for line in summary_lines(names, report, flow=flow, words=words, has_journal=has_journal):
+        # Not the values: a summary is kept in logs, and they may be secret.
+        defines = "".join(f" -D {shlex.quote(pair.partition('=')[0])}=…" for pair in define or [])
+        for line in summary_lines(names, report, flow=flow, words=words, defines=defines, has_journal=has_journal):
             say(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from consecution.cli.console import as_plain
@@ -31,7 +32,9 @@ def report_object(report: Report) -> dict[str, Any]:
     return {**told, "is_true": bool(report)}
 
 
-def summary_lines(name: str, report: Report, *, flow: str, words: str = "", has_journal: bool = True) -> list[str]:
+def summary_lines(
+    name: str, report: Report, *, flow: str, words: str = "", defines: str = "", has_journal: bool = True
+) -> list[str]:
     """Give the lines that tell how a run ended.
 
     Args:
@@ -39,6 +42,7 @@ def summary_lines(name: str, report: Report, *, flow: str, words: str = "", has_
         report: Its report.
         flow: The flow's address as the user wrote it, for the command that shows more.
         words: What that command must be given besides, with a space before it.
+        defines: What a command that loads the flow must be given besides, with a space before it.
         has_journal: Dead letters and unfinished items were kept.
     """
     seconds = max(report.elapsed_s, 1e-9)
@@ -52,14 +56,13 @@ def summary_lines(name: str, report: Report, *, flow: str, words: str = "", has_
         lines.append(f"  … and {report.failed - FAILURES_SHOWN:,} more")
     if report.failed and not has_journal:
         lines.append("  to do: nothing keeps what failed; --failed FILE writes it down, --journal DIR keeps it")
-    lines += (
-        []
-        if not has_journal
-        else [
-            f"  to do: consecution failed list {more}; after the fix: consecution failed replay {more} --all"
-            for more in (f"{flow}{of}{words}" for of in _with_failures(report))
+    if has_journal:
+        lines += [
+            f"  to do: consecution failed list {more}; after the fix: consecution failed replay {more}{defines} --all"
+            for more in (f"{shlex.quote(flow)}{of}{words}" for of in _with_failures(report))
         ]
-    )
+        if report.failed and not report.failures:
+            lines.append("  of what failed nothing is left: all of it was replayed or dropped")
     if report.audits_fired:
         found = f"the audit found {report.audits_fired:,} lost trees, which it should never"
         lines.append(f"  {found}: their items were sent again; please report it")
@@ -69,10 +72,10 @@ def summary_lines(name: str, report: Report, *, flow: str, words: str = "", has_
 
 
 def _with_failures(report: Report) -> list[str]:
-    """Give what names, behind a command, the consecutors that have dead letters; "" when there is only one at all."""
+    """Give what names, behind a command, the consecutors whose dead letters stand; "" when there is only one at all."""
     if report.by_consecutor:
-        return [f" --of {name}" for name, part in report.by_consecutor.items() if part.failed]
-    return [""] if report.failed else []
+        return [f" --of {shlex.quote(name)}" for name, part in report.by_consecutor.items() if part.failures]
+    return [""] if report.failures else []
 
 
 def write_failures(report: Report, path: Path) -> None:

@@ -45,7 +45,7 @@ class Outputs:
             cure = f"write {other}[{name!r}]" if name in declared else f"declare it: self.{verb}({name!r})"
             msg = (
                 f"{describe(self._node)} has no {'async ' if self._is_async else ''}output {name!r}; "
-                f"expected one of {same}; {cure}"
+                f"{f'expected one of {same}' if same else 'it declares none'}; {cure}"
             )
             raise GraphError(msg)
         return OutputPort(self._node, name)

@@ -11,7 +11,7 @@ import logging
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from consecution.errors import JournalError
+from consecution.errors import JournalError, NoLetter
 from consecution.graph.kinds import is_accumulating
 from consecution.journal.sqlite import has_journal, open_for_reading
 from consecution.local.build import build
@@ -69,7 +69,7 @@ def build_replay(
             f"consecutor {settings.name} keeps no journal, so there are no dead letters to replay; give journal=DIR, "
             "and run it with Robustness.REPLAY"
         )
-        raise JournalError(message)
+        raise NoLetter(message)
     names = names_of([producer for producer, _ in feeds])
     letters = _chosen(settings.journal, numbers, dag)
     entries = {name: nodes for name, (_, nodes) in zip(names, feeds, strict=True)}
@@ -96,7 +96,7 @@ def build_replay(
 def _chosen(folder: Path, numbers: Sequence[int], dag: Dag) -> list[StoredDeadLetter]:
     if not has_journal(folder):
         message = f"there is no journal in {folder}, so there are no dead letters; give its folder (--journal DIR)"
-        raise JournalError(message)
+        raise NoLetter(message)
     with closing(open_for_reading(folder)) as journal:
         letters = _standing(journal) if not numbers else [_numbered(journal, number) for number in numbers]
         for letter in letters:
@@ -129,9 +129,9 @@ def _numbered(journal: SqliteJournal, number: int) -> StoredDeadLetter:
     letter = journal.dead_letter(number)
     if letter is None:
         message = f"there is no dead letter {number}; `consecution failed list` shows them"
-        raise JournalError(message)
+        raise NoLetter(message)
     if not letter.is_standing:
         what = "was dropped" if letter.is_dropped else "was replayed already"
         message = f"dead letter {number} {what}; `consecution failed list` shows those that stand"
-        raise JournalError(message)
+        raise NoLetter(message)
     return letter

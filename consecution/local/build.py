@@ -92,7 +92,7 @@ def build(
         settings: How to run.
         workers: Threads at most.
         in_threads: Mode "threads".
-        says_workers: The user named a number of workers, and is told when there are fewer tasks.
+        says_workers: The user named a number of workers, and is told when there is no work for them.
         start_fresh: Move a journal that is there aside.
         progress: Told where the run stands.
         clock: None: the machine's.
@@ -116,7 +116,9 @@ def build(
         producers = with_replays(producers, entries, settings.journal)
     plan = plan_of(dag, [entries for _, entries in producers])
     hosts_by_task, host_incarnations = _spread(plan, min(workers, HOSTS_MAX) if in_threads else 1, new_id)
-    if says_workers and workers > plan.n_tasks:
+    if says_workers and not in_threads and workers > 1:
+        log.warning("mode single runs all in one thread: %d workers need mode threads or processes", workers)
+    elif says_workers and workers > plan.n_tasks:
         log.warning(
             "%d workers, %d task%s: set parallelism=… or grouping=… on the slow nodes",
             workers, plan.n_tasks, "s" if plan.n_tasks > 1 else "",

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from consecution.clock import SYSTEM_CLOCK, Clock
-from consecution.database import Address, may_pass, short_text
+from consecution.database import Address, as_names, may_pass, short_text
 from consecution.errors import GraphError, SourceError, short_repr
 from consecution.producers.anchors import item_crc
 from consecution.producers.base import Producer, Read, SourceClass
@@ -100,7 +100,7 @@ class CursorProducer(Producer):
         self.endless = follow
         self._address = Address(database, may_create=False)
         self._query_text = _checked_query(query)
-        self._key = (key,) if isinstance(key, str) else tuple(key)
+        self._key = as_names(key, "CursorProducer(key=…)")
         if not self._key or isinstance(compare, str) or page_rows < 1 or poll_s <= 0 or give_up_s < 0:
             msg = (
                 f"CursorProducer(key={short_repr(key)}, compare={short_repr(compare)}, page_rows={page_rows},"
@@ -108,7 +108,11 @@ class CursorProducer(Producer):
                 " and seconds above 0"
             )
             raise GraphError(msg)
-        self._parameters = dict(parameters or {})
+        try:
+            self._parameters = dict(parameters or {})
+        except (TypeError, ValueError):
+            msg = f"CursorProducer(parameters={short_repr(parameters)}): expected a dict of the query's :names"
+            raise GraphError(msg) from None
         self._follow = follow
         self._poll_s = poll_s
         self._page_rows = page_rows

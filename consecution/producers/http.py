@@ -11,13 +11,14 @@ Rules of this module:
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from consecution.errors import GraphError, SourceError
 from consecution.producers.base import SourceClass
 from consecution.producers.http_rules import HttpCounts, HttpRules
 from consecution.producers.inquiries import Inquiries
-from consecution.producers.listening import address_of, check_host, check_port, listen
+from consecution.producers.listening import address_of, check_host, check_port, check_tls, listen
 from consecution.producers.network import NetworkProducer, key_maker
 from consecution.producers.offers import Offers
 
@@ -35,6 +36,10 @@ QUEUE_ITEMS_MAX = 1_000
 PATIENCE_S = 5.0
 WAIT_MAX_S = 60.0
 TOKEN_CHARS_MIN = 16
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, str) and len(value) >= TOKEN_CHARS_MIN and value.isascii()
 
 
 class HttpProducer(NetworkProducer):
@@ -104,11 +109,12 @@ class HttpProducer(NetworkProducer):
     ) -> None:
         self.name = name
         self._port, self._host = check_port("HttpProducer", port), host
-        tokens = (token,) if isinstance(token, str) else tuple(token or ())
-        if token is not None and not (tokens and all(len(one) >= TOKEN_CHARS_MIN and one.isascii() for one in tokens)):
+        tokens = (token,) if isinstance(token, str) else tuple(token) if isinstance(token, Iterable) else ()
+        if token is not None and not (tokens and all(map(_is_token, tokens))):
             msg = f"HttpProducer(token=…): expected one or more tokens of at least {TOKEN_CHARS_MIN} ASCII characters"
             msg += "; `python3 -c 'import secrets; print(secrets.token_urlsafe(32))'` makes one"
             raise GraphError(msg)
+        check_tls("HttpProducer", tls)
         limits = {
             "body_bytes_max": body_bytes_max, "clients_max": clients_max, "queue_items_max": queue_items_max,
             "patience_s": patience_s, "wait_max_s": wait_max_s,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from consecution.errors import GraphError, SourceError
+from consecution.errors import GraphError, SourceError, short_repr
 
 BACKLOG = 1024
 
@@ -49,6 +49,24 @@ def check_host(what: str, host: str, *, is_guarded: bool, insecure: bool, cure: 
         "behind a proxy, or say insecure=True"
     )
     raise GraphError(msg)
+
+
+def check_tls(what: str, tls: object) -> None:
+    """Refuse what is no context of the module ssl, such as the path of a certificate.
+
+    Raises:
+        GraphError: It is none.
+    """
+    if tls is None:
+        return
+    import ssl  # takes time to load, and few need it
+
+    if not isinstance(tls, ssl.SSLContext):
+        msg = (
+            f"{what}(tls={short_repr(tls)}): expected an ssl.SSLContext: tls = ssl.create_default_context("
+            "ssl.Purpose.CLIENT_AUTH); tls.load_cert_chain(certificate_file, key_file)"
+        )
+        raise GraphError(msg)
 
 
 def listen(where: str, host: str, port: int, *, kernel_bytes: int | None = None) -> socket.socket:

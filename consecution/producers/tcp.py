@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from consecution.errors import GraphError, short_repr
 from consecution.producers.base import SourceClass
-from consecution.producers.listening import address_of, check_host, check_port, listen
+from consecution.producers.listening import address_of, check_host, check_port, check_tls, listen
 from consecution.producers.network import NetworkProducer, key_maker
 from consecution.producers.offers import Offers
 from consecution.producers.tcp_formats import format_named
@@ -117,6 +117,7 @@ class TcpProducer(NetworkProducer):
             if value < 1:
                 msg = f"TcpProducer({what}={value}): expected 1 or more"
                 raise GraphError(msg)
+        check_tls("TcpProducer", tls)
         import ssl
 
         is_guarded = tls is not None and tls.verify_mode is ssl.CERT_REQUIRED

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from consecution.clock import SYSTEM_CLOCK, Clock
-from consecution.database import Address, may_pass, short_text
+from consecution.database import Address, as_names, may_pass, short_text
 from consecution.errors import GraphError, short_repr
 from consecution.graph.node import Node
 from consecution.sinks.errors import SinkError
@@ -66,7 +66,7 @@ class DatabaseWriter(Node):
         self._table_name = table
         self._columns: tuple[str, ...] | None = None if columns is None else tuple(columns)
         self._has_chosen = columns is not None
-        self._key: tuple[str, ...] = (key,) if isinstance(key, str) else tuple(key or ())
+        self._key = as_names(key, "DatabaseWriter(key=…)")
         self._create = create
         self._timeout_s = timeout_s
         self._retry_s = checked_retry_s(retry_s, f"DatabaseWriter({short_repr(table)})")

@@ -104,7 +104,8 @@ class HttpWriter(Node):
     ) -> None:
         super().__init__(name, parallelism=parallelism, key=key, grouping=grouping)
         self._url = _checked_url(url)
-        self._where = f"HttpWriter: {self._url.scheme}://{self._url.hostname}{self._url.path}"
+        port = "" if self._url.port is None else f":{self._url.port}"
+        self._where = f"HttpWriter: {self._url.scheme}://{self._url.hostname}{port}{self._url.path}"
         if format not in FORMATS or method not in ("POST", "PUT", "PATCH") or items_max < 1 or timeout_s <= 0:
             msg = (
                 f"{self._where}: format={short_repr(format)}, method={short_repr(method)}, items_max={items_max},"
@@ -117,7 +118,7 @@ class HttpWriter(Node):
             raise GraphError(msg + " format='object'")
         self._format = format
         self._method = method
-        self._headers = {"Content-Type": FORMATS[format], "User-Agent": "consecution", **(headers or {})}
+        self._headers = {"Content-Type": FORMATS[format], "User-Agent": "consecution", **self._checked(headers)}
         self._items_max = 1 if format == "object" else items_max
         self._idempotency_key = idempotency_key
         self._timeout_s = timeout_s
@@ -134,6 +135,13 @@ class HttpWriter(Node):
         self._clock = clock
         self._lines = JsonLines()
         self._connection: http.client.HTTPConnection | None = None
+
+    def _checked(self, headers: Mapping[str, str] | None) -> dict[str, str]:
+        try:
+            return dict(headers or {})
+        except (TypeError, ValueError) as error:
+            msg = f"{self._where}: headers= is no dict ({error}); expected one, such as {{'X-Shop': 'north'}}"
+            raise GraphError(msg) from None
 
     def setup(self) -> None:
         """Make the connection, which opens itself with the first request.
@@ -199,7 +207,8 @@ class HttpWriter(Node):
     def _fail(self, indexes: Sequence[int], answer: Answer) -> None:
         cure = "" if answer.may_pass else "; the item is not what the server expects"
         for index in indexes:
-            self.fail(index, SinkError(f"{self._where} answered {answer}{cure}"))
+            said = "gave" if answer.status == 0 else "answered"
+            self.fail(index, SinkError(f"{self._where} {said} {answer}{cure}"))
 
     def _body(self, items: Sequence[Any]) -> bytes:
         lines = self._lines.encode(items)

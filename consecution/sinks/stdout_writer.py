@@ -32,6 +32,16 @@ class StdoutWriter(Node):
         self._has_header = False
         self._is_closed = False
 
+    def setup(self) -> None:
+        """See that there is a standard output.
+
+        Raises:
+            SinkError: The process was started without one (``>&-``).
+        """
+        if sys.stdout is None:
+            msg = "StdoutWriter: the process has no standard output; redirect it to a file, or to /dev/null"
+            raise SinkError(msg)
+
     def process_batch(self, items: list[Any]) -> None:
         """Print a frame.
 

@@ -66,7 +66,7 @@ def existing_table(name: str, connection: sql.Connection, columns: Sequence[str]
         SinkError: It lacks a column, or nothing makes the key unique.
     """
     table = sql.Table(name, sql.MetaData(), autoload_with=connection)
-    missing = [column for column in columns if column not in table.columns]
+    missing = [column for column in dict.fromkeys((*columns, *key)) if column not in table.columns]
     if missing:
         msg = (
             f"DatabaseWriter: table {name} has no column {', '.join(missing)}; it has"

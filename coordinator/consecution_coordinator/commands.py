@@ -65,7 +65,7 @@ def obey(courses: dict[str, Course], event: ClientAsked, desk: Desk, *, library:
         return Refused(
             f"topology {course.name!r} is {course.kept.state.value}: there is nothing to {word}", kind="state"
         )
-    by = f" (key {event.who})" if event.who else ""
+    by = f" (key {event.who}…)" if event.who else ""
     if isinstance(message, Pause):
         return pause(course, by, desk)
     if isinstance(message, Resume):
@@ -135,7 +135,7 @@ def take_in(
     courses[message.name] = new
     desk.put(SaveTopology(new.name, encode(new.kept), encode(message)))
     desk.put(VoidLetters(new.name))
-    by = f" with key {event.who}" if event.who else ""
+    by = f" with key {event.who}…" if event.who else ""
     new.tell_history(f"was submitted{by}: {message.flow.address}, bundle {message.bundle.sha256[:12]}", desk)
     return new
 

@@ -37,7 +37,7 @@ def obey(courses: dict[str, Course], event: ClientAsked, desk: Desk) -> object |
     if not isinstance(message, (Pause, Resume, Drain, Kill, Rebalance)):
         return None
     course = courses.get(message.topology)
-    by = f" (key {event.who})" if event.who else ""
+    by = f" (key {event.who}…)" if event.who else ""
     if course is not None:
         if isinstance(message, Drain) and groups.before(courses, course) and not course.is_over:
             return _drain(courses, [course, *groups.all_before(courses, course)], message.deadline_s, by, desk)

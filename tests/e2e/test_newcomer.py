@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import sys
 import sysconfig
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +51,87 @@ def test_a_second_run_that_finds_nothing_to_do_says_so(consecution, flow):
     fresh = consecution("run", "flow.py", "--fresh")
     assert fresh.wait() == 3
     assert "nothing was left to do" not in fresh.stderr
+
+
+def test_what_a_run_advises_can_be_pasted(consecution, flow):
+    """With a space in the file's name, and with the options that the flow needs; their values may be secret."""
+    file = flow.with_name("my flow.py")
+    file.write_text(FLOW.replace("Map\n", "Map, options\n").replace('"oops"', 'options["last"]'))
+    ran = consecution("run", "my flow.py", "-D", "last=oops")
+    assert ran.wait() == 3
+    assert (
+        "  to do: consecution failed list 'my flow.py'; after the fix: "
+        "consecution failed replay 'my flow.py' -D last=… --all" in ran.stderr.splitlines()
+    )
+
+
+def test_nothing_is_advised_when_no_dead_letter_is_left(consecution, flow):
+    assert consecution("run", "flow.py").wait() == 3
+    assert consecution("failed", "drop", "flow.py", "--all").wait() == 0
+    again = consecution("run", "flow.py")
+    assert again.wait() == 3
+    assert "  of what failed nothing is left: all of it was replayed or dropped" in again.stderr.splitlines()
+    assert "  to do: " not in again.stderr
+
+
+def test_a_number_that_is_no_dead_letter_is_told_with_the_command_that_lists_them(consecution, flow):
+    assert consecution("run", "flow.py").wait() == 3
+    for verb in ("show", "drop", "export"):
+        asked = consecution("failed", verb, "flow.py", "7")
+        assert asked.wait() == 1
+        assert asked.stderr == "error: no dead letter 7; `consecution failed list flow.py` shows those that are there\n"
+
+
+def test_a_source_without_an_end_is_never_said_to_be_done(consecution, flow, wait_for):
+    flow.with_name("lines.txt").write_text("1\n2\n")
+    flow.write_text(FLOW.replace("Map\n", "Map, PipeProducer\n").replace(
+        '["1", "2", "oops"]', 'PipeProducer("lines.txt", follow=True)'
+    ).replace("Map(parse)", 'Map(parse) | Map(lambda n: open("seen", "a").close())'))  # fmt: skip
+    for number in range(2):
+        ran = consecution("run", "flow.py")
+        if number == 0:
+            wait_for(flow.with_name("seen").exists, 30, "the lines are read")
+        else:
+            wait_for(partial(drains_when_asked, ran), 30, "the run has begun")
+        ran.send_signal(signal.SIGINT)
+        assert ran.wait() == 130
+        assert "orders: 2 introduced, 2 completed" in ran.stderr
+        assert "nothing was left to do" not in ran.stderr
+
+
+def drains_when_asked(ran):
+    """Whether the run has its handler of signals: a Python process catches SIGTERM only when told to."""
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{ran.pid}/status").read_text())
+    return int(caught, 16) >> (signal.SIGTERM - 1) & 1
+
+
+def test_workers_in_mode_single_are_said_to_change_nothing(consecution, flow):
+    ran = consecution("run", "flow.py", "--workers", "4")
+    assert ran.wait() == 3
+    assert "mode single runs all in one thread: 4 workers need mode threads or processes" in ran.stderr
+
+
+@pytest.mark.parametrize("words", [["--version"], ["run", "--help"], ["graph", "flow.py"]], ids=" ".join)
+def test_an_output_that_takes_nothing_is_told_without_a_traceback(process, flow, words):
+    ran = process("sh", "-c", f"{sys.executable} -m consecution {' '.join(words)} > /dev/full")
+    assert ran.wait() == 1
+    assert ran.stderr.startswith("error: ")
+    assert "No space left on device" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_run_without_a_standard_output_ends_as_any_other(process, flow):
+    ran = process("sh", "-c", f"{sys.executable} -m consecution run flow.py >&-")
+    assert ran.wait() == 3
+    assert "orders: 3 introduced, 2 completed, 1 failed" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_narrow_terminal_gets_help_without_a_word_cut_off(consecution):
+    told = consecution("run", "--help", env={"COLUMNS": "40"})
+    assert told.wait() == 0
+    assert "CONSECUTION_DEFINE" in "".join(told.stdout.split())  # long ones are broken
+    assert not set("│…") & set(told.stdout)
 
 
 def test_a_drawing_in_the_c_locale_is_made_of_ascii(consecution, flow):

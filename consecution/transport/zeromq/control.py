@@ -293,10 +293,14 @@ class ControlClient:
         if happening is Happening.REFUSED:
             mine = key_id(self._keys.public) if self._keys is not None else "none"
             return f"{self._address} refused the key of this process ({mine}…): add it to its list of allowed keys"
-        expected = f"key {key_id(self._server_key)}…" if self._server_key is not None else "no key"
+        if self._server_key is None:
+            return (
+                f"{self._address} is not a Consecution coordinator, or has keys, and this side was given none: check "
+                "the address, and if it has keys, give --keys and --coordinator-key"
+            )
         return (
-            f"{self._address} is not a Consecution coordinator, or has the wrong key: expected one with {expected}; "
-            "check the address and the keys of both sides"
+            f"{self._address} is not a Consecution coordinator, or has the wrong key: expected one with key "
+            f"{key_id(self._server_key)}…; check the address and the keys of both sides"
         )
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from consecution.cli.exit_codes import ExitCode
@@ -9,6 +11,7 @@ from consecution.errors import (
     ClusterError,
     GraphError,
     JournalError,
+    NoLetter,
     SourceError,
     Unreachable,
     UserCodeError,
@@ -35,6 +38,7 @@ def compiled(tmp_path, text):
         (UserCodeError("x", node="n"), 4),
         (SourceError("x"), 1),
         (JournalError("x"), 1),
+        (NoLetter("x"), 1),
         (ClusterError("x"), 1),
         (Unreachable("x"), 5),
         (CapacityError("x"), 1),
@@ -137,3 +141,13 @@ def test_a_file_of_a_command_that_can_not_be_written_has_a_cure(tmp_path, path, 
     assert problem.what.startswith("'/")
     assert "' can't be used: " in problem.what
     assert cure in problem.cure
+
+
+def test_a_variable_of_the_environment_that_is_not_set_is_told_with_the_command_that_sets_it():
+    problem = explain(caught(lambda: os.environ["NO_SUCH_TOKEN"]), loading="flow.py")
+    assert problem.cure == "set the environment variable: export NO_SUCH_TOKEN=…"
+    assert explain(caught(lambda: {}["NO_SUCH_TOKEN"]), loading="flow.py").cure is None
+
+
+def test_a_dead_letter_that_is_not_there_is_no_fault_of_the_journal():
+    assert explain(NoLetter("no dead letter 3")).lines() == ["error: no dead letter 3"]

@@ -246,6 +246,8 @@ def test_without_the_token_it_is_401_and_with_it_202(serve: Any) -> None:
         ({"port": -1}, "expected a port"),
         ({"port": 0, "token": "short"}, "at least 16 ASCII characters"),
         ({"port": 0, "token": []}, "one or more tokens"),
+        ({"port": 0, "token": 5}, "one or more tokens"),
+        ({"port": 0, "tls": "server.pem"}, "expected an ssl.SSLContext"),
         ({"port": 0, "host": "0.0.0.0"}, "insecure=True"),
         ({"port": 0, "body_bytes_max": 0}, "above 0"),
     ],

@@ -86,6 +86,7 @@ def test_what_it_promises_depends_on_its_acknowledgements() -> None:
         ({"port": 0, "format": "xml"}, "expected one of 'text', 'json', 'msgpack'"),
         ({"port": 0, "acknowledge": "maybe"}, "expected 'journalled', 'processed' or None"),
         ({"port": 0, "clients_max": 0}, "expected 1 or more"),
+        ({"port": 0, "tls": "server.pem"}, "expected an ssl.SSLContext"),
         ({"port": 0, "host": "0.0.0.0"}, "insecure=True"),
     ],
 )

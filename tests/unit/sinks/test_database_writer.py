@@ -243,7 +243,22 @@ def test_a_relative_path_is_kept_over_a_chdir(tmp_path: Path, monkeypatch: pytes
     assert (tmp_path / "out.db").exists()
 
 
-@pytest.mark.parametrize("options", [{"columns": "ab"}, {"columns": []}, {"table": ""}, {"columns": ["a"], "key": "b"}])
+def test_a_key_that_is_no_column_of_the_table_is_named(tmp_path: Path) -> None:
+    write(DatabaseWriter(tmp_path / "shop.db", "orders"), [{"id": 1}])
+    with pytest.raises(SinkError, match="table orders has no column day; it has id"):
+        write(DatabaseWriter(tmp_path / "shop.db", "orders", key="day"), [{"id": 2}])
+
+
+def test_a_driver_that_is_not_installed_is_told_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(SinkError, match=r"can't be used: .*psycopg.*; pip install 'consecution\[postgresql\]'"):
+        DatabaseWriter("postgresql+psycopg://me@host/shop", "orders").setup()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"columns": "ab"}, {"columns": []}, {"table": ""}, {"columns": ["a"], "key": "b"}, {"key": 5}, {"key": ["a", 5]}],
+)
 def test_arguments_that_do_not_fit_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(GraphError, match=r"expected a name and a list|the key is no column"):
+    with pytest.raises(GraphError, match=r"expected a name and a list|the key is no column|expected a column's name"):
         DatabaseWriter(**{"database": "x", "table": "t", **options})

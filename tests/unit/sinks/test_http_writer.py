@@ -308,6 +308,8 @@ def test_addresses_that_mean_nothing_are_refused(url: Any) -> None:
         {"idempotency_key": "n"},
         {"ca_file": "ca.pem"},
         {"certificate_file": "me.pem"},
+        {"headers": "X-Shop: north"},
+        {"headers": ["X-Shop"]},
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(options: dict[str, Any]) -> None:
@@ -323,3 +325,12 @@ def test_certificates_that_are_none_are_an_error_at_setup(tmp_path: Any) -> None
         HttpWriter("https://localhost/", certificate_file=str(tmp_path / "ca.pem")).setup()
     with pytest.raises(GraphError, match=r"expected certificate_file= too"):
         HttpWriter("https://localhost/", key_file="me.key")
+
+
+def test_a_server_that_is_not_there_is_named_with_its_port(ports: Ports) -> None:
+    port = ports.take()
+    report = Consecutor(
+        [1] | HttpWriter(f"http://127.0.0.1:{port}/items", retry_s=0), "x", journal=None, replays_max=0
+    ).run()
+    (failure,) = report.failures
+    assert f"HttpWriter: http://127.0.0.1:{port}/items gave no answer: ConnectionRefusedError" in str(failure)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from consecution.sinks import OutputClosed, StdoutWriter
+from consecution.sinks import OutputClosed, SinkError, StdoutWriter
 
 
 def test_formats(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,3 +75,9 @@ def test_output_closed_is_no_sink_error(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sys, "stdout", Closed())
     with pytest.raises(OutputClosed, match="closed by its reader"):
         StdoutWriter().process_batch(["a"])
+
+
+def test_a_process_without_a_standard_output_is_told_before_any_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SinkError, match="the process has no standard output; redirect it"):
+        StdoutWriter().setup()
