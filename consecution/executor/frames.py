@@ -65,6 +65,13 @@ class Frame:
             else:
                 yield self.roots[code >> INDEX_BITS], code & INDEX_MASK
 
+    def indexes_of(self, codes: Iterable[Code]) -> dict[Root, tuple[int, ...]]:
+        """Give the indexes that codes name, by root and in order, each once; nothing at level NONE."""
+        found: dict[Root, set[int]] = {}
+        for root, index in self.origin_pairs(codes):
+            found.setdefault(root, set()).add(index)
+        return {root: tuple(sorted(indexes)) for root, indexes in found.items()}
+
 
 @value
 class FlushMark:

@@ -38,12 +38,12 @@ from consecution.executor.frames import EndMark, FlushMark, Frame
 from consecution.executor.own import OwnValues
 from consecution.executor.runner import StageRunner
 from consecution.guarantee.levels import Robustness
-from consecution.guarantee.messages import Fail, Init, Sum, Verdict
-from consecution.guarantee.telling import Telling, runs_of_sums
+from consecution.guarantee.messages import Fail, Sum, Verdict
 from consecution.guarantee.window import Window
 from consecution.local.notices import NOBODY, Audience
 from consecution.local.working import Working
 from consecution.plan.exposure import exposure
+from consecution.process.ackers import Ackers
 from consecution.process.packing import Packing, frame_of
 from consecution.process.traffic import Traffic
 from consecution.report import Failure
@@ -52,7 +52,7 @@ from consecution.transport.links import Peer as LinkPeer
 from consecution.values import snapshot
 from consecution.wire.control import PausedAt
 from consecution.wire.messages import Audit as WireAudit
-from consecution.wire.messages import Data, Sums, Verdicts
+from consecution.wire.messages import Data, Verdicts
 from consecution.wire.messages import EndMark as WireEndMark
 from consecution.wire.messages import FlushMark as WireFlushMark
 from consecution.wire.placement import Phase
@@ -77,8 +77,6 @@ log = logging.getLogger(__name__)
 
 OWN_PENDING_MAX = 8192
 REMOTE = -(1 << 40)  # the sender of what came over a link, to whom the link gives credit
-WORDS_MAX = 256
-WORDS_WAIT_S = 0.001
 WORKS_A_TURN = 16
 LONG_S = 0.001
 FILES_LOOK_S = 0.002
@@ -135,7 +133,6 @@ class Peer:
         self._settings = settings
         self._transport = transport
         self._new_id = new_id
-        self._n_ackers = n_ackers
         self._now = now
         self._doors = doors or {}
         self._audience = audience
@@ -149,10 +146,8 @@ class Peer:
         self._packing = Packing()
         self._owner_of_root: dict[int, int] = {}
         self._owners: dict[int, int] = {}
-        self._ackers: dict[int, int] = {}
-        self._told_nobody: set[int] = set()  # places of ackers that were dead before this process knew one
+        self._ackers = Ackers(transport, n_ackers)
         self._received: dict[int, Received] = {}
-        self._telling = Telling(n_ackers)
         self._told: list[NodeFailed] = []
         self.is_open = False
         self.has_sent_end = False
@@ -244,7 +239,8 @@ class Peer:
         if self.intake is not None:
             self.intake.be_careful(placement.is_careful)
         self._take_ackers(placement)
-        self.is_open = self._has_ackers(placement)
+        # At NONE nothing is told to an acker, and a cluster starts none.
+        self.is_open = self._settings.level is Robustness.NONE or self._ackers.are_placed(placement)
 
     def _replan(self, placement: Placement) -> None:
         """Follow a stage that has more tasks or fewer from now on."""
@@ -305,36 +301,19 @@ class Peer:
         self._transport.wake()
 
     def _take_ackers(self, placement: Placement) -> None:
-        """A new acker knows nothing of the roots that the old one held: they are replayed (R12)."""
+        """The roots that dead ackers held are replayed (R12)."""
         now = self._now()
-        for index in range(self._n_ackers):
-            incarnation = placement.acker(index)
-            if incarnation is None:
-                continue
-            before = self._ackers.get(index)
-            self._ackers[index] = incarnation
-            if before == incarnation or (before is None and index not in self._told_nobody):
-                continue
-            self._told_nobody.discard(index)
+        for index in self._ackers.place(placement):
 
             def was_held(root: int, index: int = index) -> bool:
-                return root % self._n_ackers == index
+                return self._ackers.is_of(root, index)
 
-            self._telling.drop(index)
             for root in [root for root in self._owner_of_root if was_held(root)]:
                 del self._owner_of_root[root]
             if self.intake is not None:
                 for feed in self.intake.feeds:
                     feed.window.ackers_died(was_held, now)
             self._carry(self.core.ackers_died(was_held, now))
-
-    def _has_ackers(self, placement: Placement) -> bool:
-        """Whether somebody is every acker."""
-        if self._settings.level is Robustness.NONE:
-            return True  # nothing is told to an acker, and a cluster starts none
-        return len(self._ackers) == self._n_ackers and all(
-            placement.acker(index) is not None for index in range(self._n_ackers)
-        )
 
     # ---- the loop ------------------------------------------------------------------------------------------------
 
@@ -365,13 +344,10 @@ class Peer:
                 self._work(now)
                 break
         self.is_quiet = self._left > 0
-        telling = self._telling
-        if telling.is_awaited and self.is_quiet and self._hear_all(0.0):  # not quiet: something more came
+        if self._ackers.is_awaited and self.is_quiet and self._hear_all(0.0):  # not quiet: something more came
             self._has_heard, self.is_quiet = True, False
-        if telling.count and (
-            (self.is_quiet and telling.is_awaited) or telling.count >= WORDS_MAX or now - telling.since >= WORDS_WAIT_S
-        ):
-            self._send_words()
+        if self._ackers.must_send(now, is_quiet=self.is_quiet):
+            self._ackers.send()
         return did
 
     def _work(self, now: float) -> bool:
@@ -410,7 +386,7 @@ class Peer:
             )
             did = did or bool(told) or intake.is_at_end is not was_at_end
             for word in told:
-                self._tell(word)
+                self._ackers.tell(word, now)
         for feed, task, message in intake.due():
             did = True
             self._deliver(task, -1 - feed.place, message)
@@ -457,8 +433,8 @@ class Peer:
         until = [float("inf")]
         if (at := self.core.next_time(now)) is not None:
             until.append(at)
-        if self._telling.count:
-            until.append(self._telling.since + WORDS_WAIT_S)
+        if (at := self._ackers.due) is not None:
+            until.append(at)
         due_s, files = self.working.waits_for()
         if due_s is not None:
             until.append(now + due_s)
@@ -539,12 +515,10 @@ class Peer:
         cause = cause_of(node, error, None)
         frame = Frame(data.task, [], data.roots, data.ids, data.producers)
         codes: Sequence[Code] = range(data.count) if data.origins is None else data.origins
-        indexes: dict[int, set[int]] = {}
-        for root, index in frame.origin_pairs(codes):
-            indexes.setdefault(root, set()).add(index)
+        indexes = frame.indexes_of(codes)
         for root, edge_id, producer in zip(data.roots, data.ids, data.producers, strict=True):
-            fail = Fail(root, tuple(sorted(indexes.get(root, ()))), cause)
-            self._tell(Sum(root, producer, edge_id, fails=(fail,)))
+            fail = Fail(root, indexes.get(root, ()), cause)
+            self._ackers.tell(Sum(root, producer, edge_id, fails=(fail,)), self._now())
         if not data.roots:
             self._node_failed(NodeFailed(cause))
 
@@ -555,19 +529,17 @@ class Peer:
             self._undone += 1
             self._traffic.came(news.sender)
             for root, producer in zip(news.message.roots, news.message.producers, strict=True):
-                self._tell(Sum(root, producer, 0, refused=True))
+                self._ackers.tell(Sum(root, producer, 0, refused=True), self._now())
 
     def _answer_audit(self, acker: int, number: int) -> None:
-        self._send_words()
-        index = next((index for index, incarnation in self._ackers.items() if incarnation == acker), None)
+        self._ackers.send()
         roots = self.core.roots() | self._transport.roots()
         for runner in self.runners.values():
             roots |= runner.held_roots()
         if self.intake is not None:
             for feed in self.intake.feeds:
                 roots |= feed.sending.roots_queued()
-        mine = tuple(sorted(root for root in roots if root % self._n_ackers == index))
-        self._transport.send(acker, WireAudit(number, mine))
+        self._transport.send(acker, WireAudit(number, self._ackers.roots_of(acker, roots)))
 
     def _settle(self, verdict: Verdict, now: float) -> None:
         owner = self._owner_of_root.get(verdict.root)
@@ -616,11 +588,8 @@ class Peer:
         frames, bad = self._packing.prepare(frame, self._new_id)
         for code, item, error in bad:
             cause = cause_of(node, error, item)
-            by_root: dict[int, list[int]] = {}
-            for root, index in frame.origin_pairs((code,)):
-                by_root.setdefault(root, []).append(index)
-            for root, indexes in by_root.items():
-                fails.append((Fail(root, tuple(sorted(set(indexes))), cause), producers[root]))
+            by_root = frame.indexes_of((code,))
+            fails += [(Fail(root, indexes, cause), producers[root]) for root, indexes in by_root.items()]
             if not by_root:
                 fails.append((Fail(0, (0,), cause), 0))
         return frames
@@ -630,10 +599,11 @@ class Peer:
             if isinstance(instruction, Send):
                 self._deliver(instruction.task, instruction.sender, instruction.message)
             elif isinstance(instruction, Tell):
+                now = self._now()
                 for init in instruction.inits:
-                    self._tell(init)
+                    self._ackers.tell(init, now)
                 for one in instruction.sums:
-                    self._tell(one)
+                    self._ackers.tell(one, now)
             elif isinstance(instruction, Credit):
                 self._credit(instruction)
             elif isinstance(instruction, NodeFailed):
@@ -665,26 +635,6 @@ class Peer:
             self._transport.send(owner, WireFlushMark(task, sender, message.origin, message.number))
         else:
             self._transport.send(owner, WireEndMark(task, message.sender))
-
-    def _tell(self, message: Init | Sum) -> None:
-        """Tell the acker of a root, in one packet with what else there is to tell it in the next millisecond.
-
-        What may be the last word of a tree goes when nothing more is there to be done, with all else that waits (R9).
-        """
-        index = message.root % self._n_ackers
-        if index in self._ackers:
-            self._telling.add(message, self._now())
-        else:  # not kept for the next acker: others don't either, so the root is replayed when there is one
-            self._told_nobody.add(index)
-
-    def _send_words(self) -> None:
-        """Send what the ackers are to hear; in order: a batch whose items failed early says so ahead of its init."""
-        for index, messages in self._telling.take().items():
-            acker = self._ackers[index]
-            *others, last = (one if isinstance(one, Init) else Sums(one) for one in runs_of_sums(messages))
-            for message in others:
-                self._transport.send(acker, message, more=True)
-            self._transport.send(acker, last)
 
     def _node_failed(self, failed: NodeFailed) -> None:
         if self.intake is not None:
