@@ -166,6 +166,7 @@ def check_handed_over(make: Callable[[], Producer], send: Callable[[Producer, st
     producer.open()
     try:
         answers = [send(producer, f"item {number}") for number in range(4)]
+        assert all(map(callable, answers)), "send() gives a function that says whether the sender has heard yes"
         texts = _read_texts(producer, 4)
         expected = [f"item {number}" for number in range(4)]
         assert sorted(texts) == expected, f"gave {texts!r}, expected {expected!r}"
