@@ -24,6 +24,7 @@ from consecution import Chunk, Consecutor, FlatMap, HttpProducer, Map, Node, Pip
 from consecution.sinks import DatabaseWriter, FileWriter
 
 OUT = Path(options.get("out", "."))
+OUT.mkdir(parents=True, exist_ok=True)
 OWNERS = options.get("owners", "http://127.0.0.1:8090")
 FIELDS = ("id", "at", "level", "host", "text")
 LOUD = ("ERROR", "WARNING")

@@ -22,4 +22,6 @@ def show(out: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not Path(sys.argv[1], "distances.db").is_file():
+        sys.exit("usage: python examples/show_distances.py DIR, after consecution run examples/airports.py -D out=DIR")
     show(Path(sys.argv[1]))

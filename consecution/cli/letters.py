@@ -53,7 +53,7 @@ def folder_of(target: str, journal: Path | None, of: str | None = None) -> Path:
     message = (
         f"no journal of {of or target!r} in {JOURNALS.resolve()}{found}. A journal is removed once all is completed, "
         "and with journal=None there never is one; else give the consecutor's name (of a group: --of NAME), or the "
-        "folder by --journal"
+        "folder by --journal. On a cluster: consecution status NAME --failed"
     )
     raise NoLetter(message)
 
