@@ -10,6 +10,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,11 @@ class HttpProducer(NetworkProducer):
         """Where it listens, such as ``http://127.0.0.1:8080``."""
         host, port = self.address
         return f"{'http' if self._tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def obstacle(self) -> str | None:
+        """Say what it needs and isn't installed."""
+        missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
+        return f"{' and '.join(missing)} isn't installed: pip install 'consecution[http]'" if missing else None
 
     def open(self, position: object | None = None, check: object | None = None) -> None:
         """Listen; a position means nothing to it.

@@ -227,6 +227,12 @@ def test_a_body_without_a_length_is_bounded_too(serve: Any) -> None:
     client.close()
 
 
+def test_what_is_not_installed_is_told_before_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert HttpProducer(0).obstacle() is None
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert HttpProducer(0).obstacle() == "uvicorn isn't installed: pip install 'consecution[http]'"
+
+
 def test_without_the_token_it_is_401_and_with_it_202(serve: Any) -> None:
     one = serve(token=[TOKEN, "another-token-of-31-characters"])
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"},
