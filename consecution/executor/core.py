@@ -398,7 +398,7 @@ class ExecutorCore:
         for task in self._order:
             if task.is_ended:
                 continue
-            if task.due and not self.is_still:
+            if task.due and self._has_timers(task):
                 times += task.due.values()
             if (at := task.own.window.next_replay_at()) is not None:
                 times.append(at)
@@ -407,7 +407,7 @@ class ExecutorCore:
         return min(times, default=None)
 
     def _work_of(self, task: _Task, now: float) -> Work | None:
-        for node, every_s in () if self.is_still else task.timers.items():
+        for node, every_s in task.timers.items() if self._has_timers(task) else ():
             due = task.due.setdefault(node, now + every_s)
             if now >= due:
                 task.due[node] = now + every_s
@@ -430,6 +430,14 @@ class ExecutorCore:
         if task.all_upstream_ended:
             return self._work_at_end(task, now)
         return None
+
+    def _has_timers(self, task: _Task) -> bool:
+        """Whether its timers fire: at its end one at a time, or it would wait for ever for what they push (R19)."""
+        if self.is_still:
+            return False  # something moves (R6)
+        if not task.all_upstream_ended:
+            return True
+        return task.own.is_idle and bool(task.queue or task.under_way)
 
     def _work_at_end(self, task: _Task, now: float) -> Work | None:
         """All upstream has ended and nothing is queued: flush, then finish node by node, then end (R19)."""

@@ -579,12 +579,16 @@ class Executor:
     def close(self) -> None:
         """Close journal and slot; the slot's file is removed: the process ends in good order."""
         if self._opened is not None:
-            placement = self.peer.placement
-            is_over = placement is not None and placement.phase is Phase.ENDED and self.peer.has_sent_end
-            is_over = is_over and not self.peer.is_left_out and not self._control.has_drained
-            is_over = is_over and placement is not None and not placement.keeps_journal
-            self._opened.close(is_finished=is_over)
+            self._opened.close(is_finished=self._may_release())
         if self._slot is not None:
             self._slot.close()
         if self._begin.in_work is not None:
             self._stores.remove_slot(Path(self._begin.in_work), self._slot_name)
+
+    def _may_release(self) -> bool:
+        """Whether the journal has nothing to go on with: a run that was killed lists nobody, however near its end."""
+        peer, placement = self.peer, self.peer.placement
+        if placement is None or placement.phase is not Phase.ENDED or placement.keeps_journal:
+            return False
+        is_listed = placement.member(self._transport.incarnation) is not None and not peer.is_left_out
+        return is_listed and peer.has_sent_end and not self._control.has_drained

@@ -288,7 +288,8 @@ def kill(course: Course, by: str, desk: Desk) -> object:
         return Done(f"{course.name} had not started")
     course.tell_history(f"kill{by}", desk)
     if kept.state is State.STOPPING:
-        kept.final = State.KILLED
+        if kept.final is not State.FINISHED:  # which releases its journals, so that there is nothing to go on with
+            kept.final = State.KILLED
         return Done(f"{course.name} is stopping already")
     ending.stop(course, State.KILLED, "", desk)
     return Done(f"{course.name} ends; what is unfinished stays in its journals")

@@ -43,7 +43,10 @@ def stop(course: Course, final: State, reason: str, desk: Desk) -> None:
 
 
 def end_when_done(course: Course, desk: Desk) -> None:
-    """End it when all producers and tasks have ended (R19), or when a drain has nothing left."""
+    """End it when all producers and tasks have ended (R19); a drain ends producers where they are, and tasks as ever.
+
+    That no item is unfinished isn't enough: at NONE nobody counts them, and what a timer pushes is no item.
+    """
     kept = course.kept
     if kept.state not in (State.RUNNING, State.DRAINING) or course.move is not None or course.has_news:
         return
@@ -63,10 +66,12 @@ def end_when_done(course: Course, desk: Desk) -> None:
         counts = {one.place: one for one in told.feeds}
         if any(place not in counts or not counts[place].is_idle for place in seat.feeds):
             return
+        if not set(seat.tasks) <= set(told.tasks_ended):
+            return
         if kept.state is State.DRAINING:
             if told.number < kept.number:
                 return
-        elif not set(seat.tasks) <= set(told.tasks_ended) or not all(counts[p].is_at_end for p in seat.feeds):
+        elif not all(counts[p].is_at_end for p in seat.feeds):
             return
     if error is not None:
         stop(course, State.FAILED, error, desk)

@@ -15,12 +15,12 @@ from consecution.client import NotDone
 from consecution.errors import ConsecutionError, SourceError
 from consecution.wire.cluster.to_client import State
 from tests.conformance.flows import lives
+from tests.conformance.modes import ClusterRunner, SimRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conformance.conftest import Runner
-    from tests.conformance.modes import ClusterRunner, SimRunner
     from tests.conftest import StartProcess, WaitFor
 
 
@@ -127,6 +127,22 @@ def test_drain_finishes_what_entered_of_an_endless_source(run: Runner, wait_for:
     assert report.introduced == report.completed > 2000
     assert [n for chunk in report.collected["out"] for n in chunk] == list(range(report.introduced))
     assert not report.is_finished
+
+
+@pytest.mark.every_mode
+def test_a_drain_finishes_what_nobody_counts(run: Runner, wait_for: WaitFor) -> None:
+    if isinstance(run, (ClusterRunner, SimRunner)):
+        run.begin(lives.endless_and_untracked)
+        run.until(lambda status: len(run.lines("stored")) > 50, "some items")
+        run.drain()
+        state, report = run.end()
+        assert state is State.DRAINED
+    else:
+        running = run.start(lives.endless_and_untracked)
+        wait_for(lambda: len(run.lines("stored")) > 50, what="some items")
+        report = running.drain()
+    assert [int(line) for line in run.lines("stored")] == list(range(report.introduced))
+    assert (report.completed, report.failed) == (report.introduced, 0)
 
 
 @pytest.mark.every_mode

@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   python -m consecution.testing.sim shrink 17
   python -m consecution.testing.sim soak 100000 --jobs 2
   python -m consecution.testing.sim soak 10000 --family levels
+  python -m consecution.testing.sim soak 10000 --family endings
 """
 
 

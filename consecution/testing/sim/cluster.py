@@ -14,7 +14,7 @@ from consecution.client import facts_of
 from consecution.testing.sim.coordinator import CLIENT, HOST, NAME, ControlNetwork, SimCoordinator
 from consecution.testing.sim.scenario import Fault, Kind
 from consecution.testing.sim.worker import SimWorker
-from consecution.wire.cluster.from_client import AskStatus, Pause, Rebalance, Resume, Submit
+from consecution.wire.cluster.from_client import AskStatus, Drain, Kill, Pause, Rebalance, Resume, Submit
 from consecution.wire.cluster.to_client import Accepted, State, Status
 from consecution.wire.cluster.to_worker import BundleInfo
 from consecution.wire.control import FlowPlace
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from consecution_coordinator.course import Course
     from consecution_coordinator.events import Tell
 
     from consecution.testing.sim.process import SimHost, SimProcess
@@ -54,6 +55,7 @@ class SimCluster:
         self.control = ControlNetwork(world, random)
         self._settings = settings
         self._submissions = 0
+        self._is_hasty = False  # it is submitted again though processes of the last run may live
         self._is_healed = False
         self.coordinator = SimCoordinator(self)
         scenario = world.scenario
@@ -83,14 +85,34 @@ class SimCluster:
         state = self.coordinator.state
         if state is not None:
             course = state.courses.get(NAME)
-            if course is None or (course.is_over and course.kept.state is not State.FINISHED):
-                if course is not None and not self.world.is_stormy_still(30.0):
-                    self.problem = f"the topology is {course.kept.state.value}: {course.kept.reason}"
+            if course is None or (course.is_over and self._may_go_on(course)):
                 self._submissions += 1
+                self.world.final = None
                 self.ask(self._submission())
             elif self._is_healed and course.kept.is_paused:
                 self.ask(Resume(NAME))  # a pause that was asked for in the storm may have come late
         self.world.timeline.after(SUBMIT_S, self._submit)
+
+    def _may_go_on(self, course: Course) -> bool:
+        """Whether a topology that is over is submitted again, for what is left."""
+        kept, is_late = course.kept, not self.world.is_stormy_still(30.0)
+        if kept.state is State.FINISHED:
+            return False
+        if kept.state is State.FAILED:
+            if is_late:
+                self.problem = f"the topology is failed: {kept.reason}"
+            return True
+        left = [process.name for process in self.world.processes]
+        if left and is_late:
+            self.problem = f"the topology is {kept.state.value}, but {left} still run"
+        # What a source read and a power cut took was never done: it is read again, and counted until then.
+        has_power = not any(fault.kind is Kind.POWER for fault in self.world.scenario.faults)
+        if kept.state is State.DRAINED and has_power and (status := self.look()) is not None:
+            one = status.summary
+            if one.introduced != one.completed + one.failed:
+                found = f"{one.introduced} entered, {one.completed} are completed and {one.failed} failed"
+                self.problem = f"the topology is drained, but {found}"
+        return not left or self._is_hasty
 
     def _submission(self) -> Submit:
         consecutor = self.world.load()
@@ -121,6 +143,13 @@ class SimCluster:
             self.status = message
         elif not isinstance(message, Accepted):
             self.world.note(f"answer {message}")
+
+    def look_at_end(self) -> None:
+        """The coordinator has done something: tell the world when it ends the topology."""
+        state = self.coordinator.state
+        course = None if state is None else state.courses.get(NAME)
+        if course is not None and self.world.final is None and (course.is_over or course.kept.state is State.STOPPING):
+            self.world.ends(course.kept.final)
 
     # ---- what others ask -----------------------------------------------------------------------------------------
 
@@ -188,6 +217,9 @@ class SimCluster:
             self.ask(Rebalance(NAME))
         elif fault.kind is Kind.SCALE:
             self._scale(fault)
+        elif fault.kind in (Kind.DRAIN, Kind.KILL_RUN):
+            self._is_hasty = fault.points % 2 == 0
+            self.ask(Drain(NAME) if fault.kind is Kind.DRAIN else Kill(NAME))
         elif fault.kind is Kind.STOP:
             self.ask(Pause(NAME))
             timeline.after(fault.seconds, lambda: self.ask(Resume(NAME)))

@@ -156,6 +156,7 @@ class SimCoordinator:
         if self._dies():
             return
         self._keep(instructions)
+        self._cluster.look_at_end()
         for one in instructions:
             if isinstance(one, Publish | Tell):
                 if self._dies():

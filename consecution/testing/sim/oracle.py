@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from consecution.guarantee.messages import Fail, Incarnation, Verdict
     from consecution.journal.base import Restored, Round
+    from consecution.testing.sim.ticks import Ticks
     from consecution.wire.messages import Message
 
 Item = int
@@ -78,6 +79,7 @@ class Oracle:
     Args:
         entries: By producer, the names of the entry nodes that it feeds.
         attempts_max: 1 + replays_max.
+        ticks: What timers push.
 
     Attributes:
         items: (producer, seq) to item.
@@ -89,7 +91,8 @@ class Oracle:
         is_planted: A fault outside of the model was planted: the audit may find something lost.
     """
 
-    def __init__(self, entries: dict[str, tuple[str, ...]], attempts_max: int) -> None:
+    def __init__(self, entries: dict[str, tuple[str, ...]], attempts_max: int, ticks: Ticks) -> None:
+        self.ticks = ticks
         self._entries = entries
         self._attempts_max = attempts_max
         self.items: dict[Seq, Item] = {}
@@ -124,6 +127,7 @@ class Oracle:
 
     def torn_down(self, copy: int) -> None:
         """A running copy of a node is no more."""
+        self.ticks.ends(copy, is_good=self._copies[copy] not in self.dead)
         self._copies[copy] = None
 
     def enters(self, item: Item, entry: str) -> int:
@@ -387,6 +391,19 @@ class Oracle:
             )
 
     # ---- the end -------------------------------------------------------------------------------------------------
+
+    def left_out(self, *, is_good: bool) -> None:
+        """The topology ends before its items do; in good order all is done that had entered, and what timers pushed."""
+        for copy, incarnation in enumerate(self._copies):
+            if incarnation is not None and incarnation not in self.dead:
+                self.ticks.ends(copy, is_good=is_good)
+        self.dead |= {incarnation for incarnation in self._copies if incarnation is not None}
+
+    def check_life(self, folder: str) -> None:
+        """A process that ends because all is drained leaves nothing open of what it had read (b)."""
+        for where, seq in self._root_of:
+            if where == folder == self._home[seq[0]] and seq not in self.outcomes[folder]:
+                raise Violation(Promise.ONE_OUTCOME, f"{seq} had entered, and has no outcome after a drain")
 
     def check_all_ended(self) -> None:
         """Every item that entered has its outcome (b)."""

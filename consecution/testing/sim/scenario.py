@@ -11,7 +11,18 @@ import enum
 from dataclasses import dataclass, replace
 from random import Random
 
-from consecution.testing.sim.flows import CRASH, GOOD, POISON, SLOW, FlowPlan, ItemPlan, random_flow
+from consecution.testing.sim.flows import (
+    BATCH,
+    CHUNK,
+    CRASH,
+    GOOD,
+    POISON,
+    SLOW,
+    FlowPlan,
+    ItemPlan,
+    NodePlan,
+    random_flow,
+)
 from consecution.testing.sim.network import Weather
 
 
@@ -38,6 +49,8 @@ class Kind(enum.Enum):
         REBALANCE: Somebody asks for it.
         SCALE: Somebody changes a node's parallelism.
         STOP: Somebody pauses the topology for a while.
+        DRAIN: Somebody drains the topology, and submits it again when it is over.
+        KILL_RUN: Somebody kills the topology, and submits it again when it is over.
     """
 
     KILL = "kill"
@@ -59,6 +72,8 @@ class Kind(enum.Enum):
     REBALANCE = "rebalance"
     SCALE = "scale"
     STOP = "stop"
+    DRAIN = "drain"
+    KILL_RUN = "kill-run"
 
 
 _CLUSTER_ALONE = (
@@ -71,8 +86,9 @@ _CLUSTER_ALONE = (
     Kind.SCALE,
     Kind.STOP,
 )
-OF_PARENT = tuple(kind for kind in Kind if kind not in _CLUSTER_ALONE)
-OF_CLUSTER = tuple(kind for kind in Kind if kind is not Kind.DROP)
+OF_ENDINGS = (Kind.DRAIN, Kind.KILL_RUN)
+OF_PARENT = tuple(kind for kind in Kind if kind not in (*_CLUSTER_ALONE, *OF_ENDINGS))
+OF_CLUSTER = tuple(kind for kind in Kind if kind is not Kind.DROP and kind not in OF_ENDINGS)
 
 GENTLE = frozenset(
     (
@@ -97,10 +113,13 @@ class Family(enum.Enum):
     Attributes:
         REPLAY: Level REPLAY alone.
         LEVELS: The levels below it, which replay nothing and keep no journal.
+        ENDINGS: Clusters whose users drain and kill the topology in the midst of faults, and submit it again; with
+            timers and async nodes.
     """
 
     REPLAY = "replay"
     LEVELS = "levels"
+    ENDINGS = "endings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +193,49 @@ class Scenario:
 
 def scenario_of(seed: int, family: Family = Family.REPLAY) -> Scenario:
     """Make the scenario of a seed of a family."""
+    if family is Family.ENDINGS:
+        return _endings(seed)
     return _levels(_replay(seed)) if family is Family.LEVELS else _replay(seed)
+
+
+def _endings(seed: int) -> Scenario:
+    """A run on a cluster that somebody ends, once or twice."""
+    plain = _replay(3 * seed + 2)
+    random = Random(f"endings/{seed}")
+    nodes = tuple(_with_time(random, node) for node in plain.flow.nodes)
+    awaiting = {node.name for node in nodes if node.is_async}
+    items = tuple(_gentler(item, is_gentle=True) if item.node in awaiting else item for item in plain.flow.items)
+    ends = [
+        Fault(
+            random.choice(OF_ENDINGS), round(random.uniform(0.1, 1.0) * plain.storm_s, 4), points=random.randrange(10)
+        )
+        for _ in range(random.choice((0, 1, 1, 2)))
+    ]
+    faults = tuple(sorted((*_apart(plain.faults), *ends), key=lambda fault: fault.at))
+    return replace(plain, seed=seed, flow=replace(plain.flow, nodes=nodes, items=items), faults=faults)
+
+
+def _apart(faults: tuple[Fault, ...]) -> list[Fault]:
+    """All but what freezes in the midst of another freeze: virtual ones don't add up."""
+    until = {Kind.FREEZE: 0.0, Kind.FREEZE_COORDINATOR: 0.0}
+    kept = []
+    for fault in faults:
+        if fault.kind in until:
+            if fault.at <= until[fault.kind]:
+                continue
+            until[fault.kind] = fault.at + fault.seconds
+        kept.append(fault)
+    return kept
+
+
+def _with_time(random: Random, node: NodePlan) -> NodePlan:
+    """A node that has a timer, or awaits something, or neither."""
+    roll = random.random()
+    if node.kind in (CHUNK, BATCH) or roll < 0.5:
+        return node
+    if roll < 0.75:
+        return replace(node, every_s=random.choice((0.1, 0.5, 2.0)))
+    return replace(node, is_async=True)
 
 
 def _levels(plain: Scenario) -> Scenario:

@@ -23,6 +23,7 @@ from consecution.testing.sim.process import SimHost, SimProcess
 from consecution.testing.sim.promises import Promise, Violation
 from consecution.testing.sim.scenario import Fault, Kind
 from consecution.testing.sim.timeline import Timeline
+from consecution.wire.cluster.to_client import State
 from consecution.wire.control import Told
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class VirtualWorld:
         processes: All that live.
         audits_fired: Most trees that an acker has found lost by audit.
         control: Who starts processes and publishes placements.
+        final: In which state the topology will be, once all have ended; None while it is to go on.
     """
 
     control: SimParent | SimCluster
@@ -71,6 +73,8 @@ class VirtualWorld:
         self.history: deque[str] = deque(maxlen=HISTORY_MAX)
         self.processes: list[SimProcess] = []
         self.audits_fired = 0
+        self.final: State | None = None
+        self._was_killed = False
         self._watch = watch
         self._has_lost_ackers = False
         self._random = Random(f"world/{scenario.seed}")
@@ -222,6 +226,11 @@ class VirtualWorld:
     def published(self, before: Iterable[Incarnation], now: Iterable[Incarnation]) -> None:
         """A placement lists these processes, and the one before listed those."""
 
+    def ends(self, final: State) -> None:
+        """All are to end; called when the coordinator has decided it, before it tells anybody."""
+        self.final = final
+        self._was_killed |= final is State.KILLED
+
     def scaled(self) -> None:
         """The parallelism of a node was changed."""
 
@@ -314,6 +323,8 @@ class VirtualWorld:
         if not acker.has_ended:
             self._has_lost_ackers = True
             return
+        if self.final is State.KILLED or (self.final is None and self._was_killed):
+            return  # its trees are gone with it; the journals keep what is unfinished
         if acker.open_trees:
             raise Violation(Promise.BOOKS_EMPTY, f"{process.name} ends with {acker.open_trees} open trees")
         self._check_orphans(process, acker)

@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING
 
 from consecution.guarantee.levels import Robustness
 from consecution.plan.stages import plan_of
+from consecution.testing.sim.building import Sender, build
 from consecution.testing.sim.carried import Carried
 from consecution.testing.sim.claims import Claims
 from consecution.testing.sim.cluster import SimCluster
-from consecution.testing.sim.flows import Deeds, Sender, build
 from consecution.testing.sim.oracle import Oracle
 from consecution.testing.sim.parent import SimParent
+from consecution.testing.sim.probes import Deeds
 from consecution.testing.sim.promises import Promise, Violation
 from consecution.testing.sim.scenario import Scenario, scenario_of
+from consecution.testing.sim.ticks import Ticks
 from consecution.testing.sim.virtual import VirtualWorld, check_cores
 from consecution.transport.link import LinkLimits
+from consecution.wire.cluster.to_client import State
 from consecution.wire.control import RunSettings, Told
 
 if TYPE_CHECKING:
@@ -56,7 +59,8 @@ class SimWorld(VirtualWorld):
         if isinstance(scenario, int):
             scenario = scenario_of(scenario)
         flow = scenario.flow
-        self.oracle = Oracle(flow.entries(), 1 + scenario.replays_max)
+        attempts_max = 1 + scenario.replays_max
+        self.oracle = Oracle(flow.entries(), attempts_max, Ticks(flow, attempts_max))
         self._carried = Carried(self.oracle.carries)
         limits = LinkLimits(
             window_items=scenario.window_items,
@@ -112,6 +116,7 @@ class SimWorld(VirtualWorld):
         self._until(lambda: self.control.is_over, self.timeline.now + HEAL_S)
         if self._level is not Robustness.REPLAY:
             self._check_claims()
+        self.oracle.ticks.check()
 
     def _check_claims(self) -> None:
         """Below REPLAY no journal says what was done: what was told is compared with what happened."""
@@ -164,6 +169,8 @@ class SimWorld(VirtualWorld):
             self._has_deaths = True
             self.oracle.died(process.incarnation, [run for slot in process.slots for run in slot.runs])
         if process.begin.journal is not None:
+            if self.final is State.DRAINED and not code:
+                self.oracle.check_life(process.begin.journal)
             self.oracle.forget_life(process.begin.journal)
 
     # ---- what the oracle is told ---------------------------------------------------------------------------------
@@ -171,6 +178,12 @@ class SimWorld(VirtualWorld):
     def published(self, before: Iterable[Incarnation], now: Iterable[Incarnation]) -> None:
         """See `Oracle.published`."""
         self.oracle.published(before, now)
+
+    def ends(self, final: State) -> None:
+        """See `VirtualWorld.ends`."""
+        super().ends(final)
+        if final is not State.FINISHED:
+            self.oracle.left_out(is_good=final is State.DRAINED)
 
     def scaled(self) -> None:
         """See `Oracle.forget_keys`."""

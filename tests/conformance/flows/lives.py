@@ -124,6 +124,24 @@ def endless() -> Consecutor:
     return cons(dag)
 
 
+def stored_slowly(item: Any) -> Any:
+    time.sleep(0.01)
+    note("stored", item)
+    return item
+
+
+def faster_than_its_sink(position: int) -> Iterator[int]:
+    for number in itertools.count(position):
+        time.sleep(0.002)
+        yield number
+
+
+def endless_and_untracked() -> Consecutor:
+    """Nobody counts what is under way, and the sink has a queue."""
+    dag = GeneratorProducer(faster_than_its_sink) | Map(abs) | Map(stored_slowly, grouping="shuffle")
+    return cons(dag, robustness=Robustness.NONE)
+
+
 def slowly(item: Any) -> Any:
     time.sleep(0.001)
     return item

@@ -232,8 +232,9 @@ class Worker:
                 self.end(id_, code=0)
                 continue
             child.ready = placement.number
+            ended = member.tasks if placement.phase is Phase.DRAINING else child.told.tasks_ended
             child.told = dataclasses.replace(
-                child.told, number=placement.number, feeds=self._feeds(child, member.feeds)
+                child.told, number=placement.number, feeds=self._feeds(child, member.feeds), tasks_ended=ended
             )
             if placement.phase is Phase.PAUSED and child.confirms:
                 child.paused = placement.pause

@@ -68,6 +68,19 @@ def test_drain_ends_when_nothing_is_in_flight(world, build):
     assert world.state_of() is State.DRAINED
 
 
+def test_a_drain_waits_for_tasks_that_have_not_ended_though_no_item_is_unfinished(world, build):
+    """At level NONE nobody counts what is under way, and what timers push is no item: only its task knows of it."""
+    workers = [world.worker("a", slots=1), world.worker("b", slots=1)]
+    world.start("flow", build.plan(1, 1))
+    world.ask(Drain("flow", 60))
+    workers[1].tell(1, tasks_ended=())
+    world.run(2.0)
+    assert world.state_of() is State.DRAINING
+    workers[1].tell(1, tasks_ended=(1,))
+    world.run(1.0)
+    assert world.state_of() is State.DRAINED
+
+
 def test_an_idle_word_from_before_the_drain_does_not_end_it(world, build):
     worker = world.worker("a", slots=1)
     world.start("flow", build.plan(1))
@@ -97,6 +110,26 @@ def test_kill_leaves_all_out_at_once_and_is_over_when_all_are_gone(world, build)
     world.run(1.0)
     assert worker.children == {}
     assert world.state_of() is State.KILLED
+
+
+def test_what_has_finished_stays_finished_when_it_is_killed_while_it_ends(world, build):
+    """Its journals are being released: as a killed one it would go on with nothing, and do all of it again.
+
+    1. All is done, and all processes are told to end. 2. Before they have, a user kills it. 3. It is submitted again.
+    """
+    worker = world.worker("a", slots=1)
+    world.start("flow", build.plan(1))
+    worker.follow = lambda wanted: None
+    worker.place = lambda placement: None
+    finish(worker, 0, tasks=(0,), introduced=5, completed=5)
+    world.run(1.0)
+    assert world.state_of() is State.STOPPING
+    assert isinstance(world.ask(Kill("flow")), Done)
+    world.run(15.0)
+    assert world.state_of() is State.FINISHED
+    run = world.course().kept.run
+    world.ask(build.submit())
+    assert world.course().kept.lineage == world.course().kept.run == run + 1
 
 
 def test_kill_is_over_in_time_although_a_child_does_not_end(world, build):

@@ -181,6 +181,17 @@ def test_a_timer_is_due_after_its_time_and_its_values_are_the_tasks_own() -> Non
     assert harness.core.is_quiet
 
 
+def test_a_timer_that_is_faster_than_its_values_lets_its_task_end() -> None:
+    """R19: the end of a task waits for its own values, so its timer may not bring new ones again and again."""
+    harness = Harness(Timed(every=timedelta(seconds=1)) | Sink(grouping="shuffle"))
+    harness.feed([1, 2], root=5)
+    harness.end()
+    for _ in range(30):
+        harness.now += 1.0
+        harness.step()
+    assert harness.core.is_ended
+
+
 def test_what_moves_is_still_no_timer_and_no_more_of_finish() -> None:
     """R6: a task's own values would be under way while it is given to somebody else."""
     harness = Harness(Total() | Sink(grouping="shuffle"))
