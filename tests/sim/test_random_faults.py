@@ -7,6 +7,7 @@ a process dies (R17): its sums are right, each is told once, and no state is cal
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from dataclasses import replace
@@ -48,6 +49,17 @@ def key_of(number):
 
 def sums():
     dag = GeneratorProducer(trickle) | Map(abs, grouping="shuffle", parallelism=2)
+    return Consecutor(dag | Sums(parallelism=2, key=key_of) | Collect("out"), "flow", journal=None, timeout_s=3.0)
+
+
+def deadly(number):
+    if number in BAD:
+        os._exit(3)
+    return number
+
+
+def deadly_sums():
+    dag = GeneratorProducer(trickle) | Map(deadly, grouping="shuffle", parallelism=2)
     return Consecutor(dag | Sums(parallelism=2, key=key_of) | Collect("out"), "flow", journal=None, timeout_s=3.0)
 
 
@@ -109,6 +121,17 @@ def test_sums_are_right_whoever_dies(seed):
     assert (report.introduced, report.completed, report.failed) == (ITEMS, ITEMS, 0)
     assert not report.state_lost
     assert report
+
+
+@pytest.mark.parametrize("seed", SEEDS[::2])
+def test_sums_are_those_of_all_items_but_the_ones_that_kill_their_process(seed):
+    report = run(world_of(seed, deadly_sums))
+    right = {(key, sum(set(range(key, ITEMS, 5)) - BAD)) for key in range(5)}
+    assert set(report.collected["out"]) == right
+    assert (report.introduced, report.completed, report.failed) == (ITEMS, ITEMS - len(BAD), len(BAD))
+    assert {failure.item for failure in report.failures} == BAD
+    assert {failure.attempts for failure in report.failures} == {4}
+    assert not report.state_lost
 
 
 def test_a_run_that_sums_and_goes_on_after_a_death_is_found(monkeypatch):

@@ -4,7 +4,8 @@ Rules of this module: the flow is the user's own, so no oracle follows its value
 run (see `VirtualWorld`). All that runs is real but for time, network and disks: coordinator, agents, executors, ackers
 and links. No real second is waited for: what the runtime and awaited code wait for passes at once, and so does
 ``time.sleep`` in a node or source, for which ``time.monotonic`` and ``time.time`` are virtual too. Threads are real, so
-a source that is an async generator is not repeated by a seed. Code of the flow that kills its process kills the caller.
+a source that is an async generator is not repeated by a seed. ``os._exit`` in a node ends its virtual process; a flow
+that kills its process in another way kills the caller.
 
 >>> from consecution import Collect, Consecutor, Map
 >>> world = FlowWorld(lambda: Consecutor([1, 2, 3] | Map(str, grouping="shuffle") | Collect("out"), journal=None))
@@ -15,6 +16,7 @@ a source that is an async generator is not repeated by a seed. Code of the flow 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -174,6 +176,7 @@ class FlowWorld(VirtualWorld):
         wall = instead(time.time, lambda process: EPOCH_S + process.departs())
         with (
             mock.patch.multiple(time, sleep=instead(time.sleep, SimProcess.spend), monotonic=monotonic, time=wall),
+            mock.patch.object(os, "_exit", instead(os._exit, SimProcess.exits)),
             mock.patch.multiple(SystemClock, monotonic=staticmethod(monotonic), time=staticmethod(wall)),
         ):
             yield

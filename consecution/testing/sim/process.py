@@ -41,6 +41,7 @@ NEVER = float("inf")
 ROUNDING_S = 1e-6
 EPOCH_S = 1e9
 """Seconds since 1970 at which all runs begin."""
+SIGSEGV = -11
 
 
 class Killed(BaseException):  # no Exception: user code must not catch it
@@ -201,6 +202,7 @@ class SimProcess:
         self._wake_at: float | None = None
         self._wakes = 0
         self._dies_in = 0
+        self._code = SIGSEGV
         self._told_at = 0.0
         self._is_in_turn = False
         self._has_news = False  # something has come since its last turn
@@ -240,6 +242,15 @@ class SimProcess:
         for slot in self.slots:
             slot.is_dead = True
         raise Killed
+
+    def exits(self, code: int) -> None:
+        """Die here and now, as by ``os._exit``; 0 is taken for a crash, since an orderly end is told otherwise.
+
+        Raises:
+            Killed: Always.
+        """
+        self._code = code or SIGSEGV
+        self.crash()
 
     def dies_after(self, points: int) -> None:
         """Let it be killed when it has passed so many points."""
@@ -370,7 +381,7 @@ class SimProcess:
         try:
             did, is_over = self._work()
         except Killed:
-            code = -11
+            code = self._code
         except ConsecutionError as error:
             if self.executor is not None:
                 self.executor.peer.teardown()
