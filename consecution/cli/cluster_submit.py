@@ -82,7 +82,10 @@ def submit(
     """Send a flow's folder to the coordinator, which runs it on its workers.
 
     The flow is loaded here to check it; its folder (without hidden files, environments and caches, at most 20 MiB)
-    travels as a zip. Joined consecutors become a topology each, named NAME.CONSECUTOR, and NAME names all of them.
+    travels as a zip. Give it absolute paths: a relative one begins in the worker's copy of that folder.
+
+    Joined consecutors become a topology each, named NAME.CONSECUTOR, and NAME names all of them.
+
     Exit code 0: it is kept, or with --wait: all items are completed; 3: some failed.
 
     Examples:

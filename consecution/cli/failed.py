@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from consecution.cli.console import leave, print_json, say, told
-from consecution.cli.letters import chosen, folder_of, letters_of, no_letter, plain, row, story
+from consecution.cli.letters import chosen, folder_of, letters_of, no_letter, plain, row, short_lines, story
 from consecution.cli.parameters import Define, Flow, JournalFolder, Json, Traceback
 
 app = typer.Typer(
@@ -30,6 +30,9 @@ app = typer.Typer(
         consecution failed export flow.py --output failed.jsonl
     """,
 )
+
+TABLE_COLUMNS_MIN = 60
+"""Of a terminal; in a narrower one the columns of a table would have a few characters each."""
 
 Target = Annotated[
     str,
@@ -88,10 +91,14 @@ def list_(
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False, width=None if Console().is_terminal else 200)
+    if console.width < TABLE_COLUMNS_MIN:
+        print("\n".join(line for letter in letters for line in short_lines(letter)))
+        return
     table = Table("id", "item", "tries", "node", "cause", "value", "", box=None, pad_edge=False)
     for letter in letters:
         table.add_row(*(Text(cell, overflow="fold") for cell in row(letter)))
-    Console(highlight=False, width=None if Console().is_terminal else 200).print(table)
+    console.print(table)
 
 
 @app.command()

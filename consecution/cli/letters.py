@@ -136,7 +136,7 @@ def story(letter: StoredDeadLetter) -> list[str]:
     lines = [
         f"dead letter {letter.id}: item {letter.seq} of {letter.producer}, {status(letter)}",
         f"  item:      {letter.item_repr}",
-        f"  when:      {moment(letter.at)}, after {letter.attempts} attempts",
+        f"  when:      {moment(letter.at)}, after {letter.attempts} attempt{'' if letter.attempts == 1 else 's'}",
     ]
     if letter.replay_of is not None:
         lines.append(f"  replay of: dead letter {letter.replay_of}")
@@ -164,6 +164,16 @@ def row(letter: StoredDeadLetter) -> tuple[str, ...]:
         short_repr(letter.item) if letter.has_item else letter.item_repr,
         status(letter),
     )
+
+
+def short_lines(letter: StoredDeadLetter) -> list[str]:
+    """Give the cells of a dead letter as lines, for a terminal that has no room for a table."""
+    dead_id, item, attempts, node, cause, value, state = row(letter)
+    return [
+        f"{dead_id}  {item}, {attempts} {'try' if attempts == '1' else 'tries'}, {state}",
+        f"  {node}: {cause}",
+        f"  {value}",
+    ]
 
 
 def moment(at: float) -> str:

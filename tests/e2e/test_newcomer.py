@@ -134,6 +134,17 @@ def test_a_narrow_terminal_gets_help_without_a_word_cut_off(consecution):
     assert not set("│…") & set(told.stdout)
 
 
+def test_a_narrow_terminal_gets_dead_letters_as_lines(consecution, flow):
+    assert consecution("run", "flow.py").wait() == 3
+    told = consecution("failed", "list", "flow.py", env={"COLUMNS": "40", "FORCE_COLOR": "1"})
+    assert told.wait() == 0
+    assert told.stdout.splitlines() == [
+        "1  sequence:2, 1 try, failed",
+        "  parse: ValueError: could not convert string to float: 'oops'",
+        "  'oops'",
+    ]
+
+
 def test_a_drawing_in_the_c_locale_is_made_of_ascii(consecution, flow):
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
     drawn = consecution("graph", "flow.py", env=locale)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from consecution.errors import ConsecutionError
 from consecution.wire.bundle import unpack_bundle
 from consecution_worker.data_dir import remove
+from consecution_worker.leftovers import note_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +67,10 @@ class CodeStore:
             if not is_last:
                 return None
             unpack_bundle(part, sha256, folder)
+            note_files(folder)
         except OSError as error:
             remove(part)
+            remove(folder)  # unpacked, but its files not noted
             raise _not_written(folder, error) from error
         except ConsecutionError as error:
             remove(part)

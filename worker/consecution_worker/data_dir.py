@@ -5,7 +5,8 @@ dies). Names of topologies come from others: they are quoted, so that none leads
 
     lock                              whose it is
     identity                          random; made with the folder
-    bundles/SHA256/                   code of a flow, unpacked; bundles/SHA256.part while it is fetched
+    bundles/SHA256/                   code of a flow, unpacked; bundles/SHA256.part while it is fetched. It stays when
+                                      a flow wrote into it
     work/TOPOLOGY/executor-0.3/       crash slot and tables of the third start of an executor; gone when it is reaped
     logs/TOPOLOGY/executor-0.log      what it printed; .log.1 before that
     journals/TOPOLOGY/                what producers must still finish; removed when the coordinator says so
@@ -14,6 +15,7 @@ dies). Names of topologies come from others: they are quoted, so that none leads
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import shutil
@@ -22,9 +24,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from consecution.errors import ClusterError
+from consecution_worker.leftovers import written_files
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 LOG_FOLDERS_MAX = 50
 
@@ -42,6 +47,7 @@ class DataDir:
 
     def __init__(self, path: Path, worker: str) -> None:
         self.path = path.expanduser().absolute()
+        self._told: set[str] = set()
         try:
             for folder in (self.path, self.bundles, self.work, self.logs, self.journals):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -140,15 +146,26 @@ class DataDir:
             remove(folder)
 
     def remove_bundles(self, keep: frozenset[str], older_than_s: float) -> list[str]:
-        """Remove code that nobody runs and that nobody has asked for in that time; gives the names of what went."""
+        """Remove code that nobody runs and that nobody has asked for in that time; gives the names of what went.
+
+        Code into whose folder a flow wrote stays, and that is logged once.
+        """
         kept = {quoted(sha256) for sha256 in keep}
         gone: list[str] = []
         for folder in sorted(self.bundles.iterdir()):
             if folder.name in kept or _is_half(folder):
                 continue
-            if time.time() - folder.stat().st_mtime >= older_than_s:
-                remove(folder)
-                gone.append(folder.name)
+            if time.time() - folder.stat().st_mtime < older_than_s or folder.name in self._told:
+                continue
+            if written := written_files(folder):
+                self._told.add(folder.name)
+                log.warning(
+                    "%s stays: a flow wrote there by a relative path (%s%s); move it, and give the flow absolute paths",
+                    folder, ", ".join(written[:3]), ", …" if len(written) > 3 else "",
+                )  # fmt: skip
+                continue
+            remove(folder)
+            gone.append(folder.name)
         return gone
 
     def remove_work(self, folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from consecution_worker.code_store import CodeRefused, CodeStore
 from consecution_worker.data_dir import LOG_FOLDERS_MAX, DataDir
+from consecution_worker.leftovers import note_files
 from consecution_worker.task_log import TaskLog
 
 from consecution.errors import ClusterError
@@ -92,6 +93,26 @@ def test_code_that_nobody_runs_is_removed_after_a_while(data_dir: DataDir) -> No
     assert data_dir.remove_bundles(frozenset({"used"}), 3600.0) == ["old"]
     assert data_dir.bundle("used").is_dir()
     assert data_dir.bundle("new").is_dir()
+
+
+def test_code_stays_when_a_flow_wrote_results_beside_it(data_dir: DataDir, caplog: pytest.LogCaptureFixture) -> None:
+    """As ``submit flow.py -D out=results`` does: the relative path begins in the worker's copy of the flow's folder."""
+    for name in ("left", "wrote"):
+        folder = data_dir.bundle(name)
+        folder.mkdir()
+        (folder / "flow.py").write_text("pass")
+        note_files(folder)
+        (folder / "__pycache__").mkdir()
+        (folder / "__pycache__" / "flow.pyc").write_bytes(b"")
+    (data_dir.bundle("wrote") / "results").mkdir()
+    (data_dir.bundle("wrote") / "results" / "distances.csv").write_text("km")
+    for name in ("left", "wrote"):
+        os.utime(data_dir.bundle(name), (0, 0))
+    assert data_dir.remove_bundles(frozenset(), 3600.0) == ["left"]
+    assert data_dir.remove_bundles(frozenset(), 3600.0) == []
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "wrote stays: a flow wrote there by a relative path (results/distances.csv); move it" in said
+    assert (data_dir.bundle("wrote") / "results" / "distances.csv").read_text() == "km"
 
 
 def test_the_folder_of_a_reaped_process_goes_with_that_of_its_topology(data_dir: DataDir) -> None:
