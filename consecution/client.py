@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 from consecution.clock import SYSTEM_CLOCK
 from consecution.errors import ClusterError, ConsecutionError, ProtocolError
 from consecution.errors import Unreachable as Unreachable
-from consecution.remote import RemoteReceipt, open_groups, parts_of
+from consecution.remote import RemoteReceipt, checked_key, open_groups, parts_of
 from consecution.submission import Flow as Flow
 from consecution.submission import FlowGroup as FlowGroup
 from consecution.submission import bundle_root as bundle_root
+from consecution.submission import check_read
 from consecution.submission import facts_of as facts_of
 from consecution.submission import packed_spec as packed_spec
 from consecution.submission import read_flow as read_flow
@@ -122,19 +123,20 @@ class Client:
         self,
         coordinator: str,
         *,
-        keys: Keys | Path | None = None,
+        keys: Keys | Path | str | None = None,
         coordinator_key: str | bytes | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.coordinator = check_address(coordinator)
         self.timeout_s = timeout_s
-        if isinstance(keys, Path):
-            keys = read_keys(keys)
+        if isinstance(keys, (str, Path)):
+            keys = read_keys(Path(keys))
         if isinstance(coordinator_key, str):
             coordinator_key = coordinator_key.encode("ascii", "replace")
         if keys is not None and coordinator_key is None:
             message = "keys were given, but not the coordinator's public key: give it too (--coordinator-key)"
             raise ClusterError(message)
+        self._is_closed = False
         self._clock: Clock = SYSTEM_CLOCK
         self._control: Connection = ControlClient(self.coordinator, keys=keys, server_key=coordinator_key)
 
@@ -148,6 +150,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connection."""
+        self._is_closed = True
         self._control.close()
 
     # ---- flows ---------------------------------------------------------------------------------------------------
@@ -181,9 +184,11 @@ class Client:
             That it is kept; it starts as soon as there are slots. `Accepted.members` names those of a group.
 
         Raises:
+            GraphError: It is no flow that was read.
             NotDone: The coordinator refused, and says why.
             Unreachable: It doesn't answer.
         """
+        check_read(flow)
         one_of = partial(submit_of, ackers=ackers, fresh=fresh, memory_bytes_max=memory_bytes_max)
         name = name or flow.name
         submit: Submit | SubmitGroup
@@ -346,6 +351,7 @@ class Client:
         Raises:
             NotDone: It has no Pusher, is paused, drains or is over, or the host with its journal is gone.
             CodecError: The item can't travel.
+            TypeError: The key is no text.
             Unreachable: The coordinator doesn't answer. Whether the item was taken isn't known: push it again under
                 the same key.
         """
@@ -355,7 +361,7 @@ class Client:
         self, name: str, items: Sequence[object], *, keys: Sequence[str] | None = None, producer: str = ""
     ) -> builtins.list[RemoteReceipt]:
         """Push items, in order; see `push`. When it raises, the first of them may have been taken."""
-        keys = [new_request() for _ in items] if keys is None else keys
+        keys = [new_request() for _ in items] if keys is None else [checked_key(key) for key in keys]
         receipts: builtins.list[RemoteReceipt] = []
         for first, count, packed in parts_of(items):
             some = tuple(keys[first : first + count])
@@ -433,6 +439,9 @@ class Client:
 
     def _ask(self, message: object, kinds: tuple[type[T], ...], request: str = "") -> T:
         """Ask until an answer comes."""
+        if self._is_closed:
+            message = "this client is closed; ask inside of its `with`, or make another one"
+            raise ClusterError(message)
         request = request or new_request()
         payload = pack(message, request)
         end = self._clock.monotonic() + self.timeout_s

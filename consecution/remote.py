@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from consecution.errors import CapacityError
+from consecution.errors import CapacityError, short_repr
 from consecution.local.receipts import FAILED, OPEN, error_of
 from consecution.wire.codec import pack_items
 
@@ -80,6 +80,18 @@ class RemoteReceipt:
     def __repr__(self) -> str:
         """Say where the item stands."""
         return f"<receipt of item {self.seq} of {self.producer} of {self.topology}: {self.outcome}>"
+
+
+def checked_key(key: object) -> str:
+    """Give an idempotency key as it was given.
+
+    Raises:
+        TypeError: It is no text.
+    """
+    if isinstance(key, str):
+        return key
+    message = f"key={short_repr(key)}: expected a str, such as 'order-7'"
+    raise TypeError(message)
 
 
 def parts_of(items: Sequence[object]) -> Iterator[tuple[int, int, bytes]]:

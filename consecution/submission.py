@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from consecution.between.runs import check_fed, prepare_links
-from consecution.errors import GraphError
+from consecution.errors import GraphError, short_repr
 from consecution.graph import instantiate
 from consecution.graph.door import is_door
 from consecution.graph.kinds import is_accumulating
@@ -72,6 +72,20 @@ class FlowGroup:
     def bundle(self) -> Bundle:
         """The zip of all."""
         return self.members[0].bundle
+
+
+def check_read(flow: object) -> None:
+    """Refuse what isn't from `read_flow` or `read_group`, such as the path of a file.
+
+    Raises:
+        GraphError: It is something else.
+    """
+    if not isinstance(flow, (Flow, FlowGroup)):
+        message = (
+            f"submit({short_repr(flow)}): expected what read_flow(consecutor, address, options) gives; "
+            "`consecution submit flow.py` does all of it"
+        )
+        raise GraphError(message)
 
 
 def read_flow(
