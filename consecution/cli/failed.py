@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shlex
 from contextlib import closing
@@ -214,6 +215,9 @@ def replay(
 
     numbers = _numbers(ids, every)
     folder = folder_of(flow, journal, of)
+    if _is_only_a_name(flow):
+        message = f"{flow!r} is a consecutor's name, but a replay runs the flow's code: give its address (flow.py)"
+        raise typer.BadParameter(message)
     loaded = load_flow(flow, define)
     consecutor = loaded.consecutor if of is None else member_of(loaded, of)
     report = with_progress(partial(consecutor.replay_dead, numbers, journal=folder))
@@ -232,3 +236,10 @@ def _numbers(ids: list[int] | None, every: bool) -> list[int]:
         message = "give the numbers of dead letters (`failed list` shows them), or --all"
         raise typer.BadParameter(message)
     return ids or []
+
+
+def _is_only_a_name(flow: str) -> bool:
+    """Whether no file or module could be meant."""
+    if not flow.isidentifier():
+        return not flow.endswith(".py") and not set(flow) & set("./:")
+    return not Path(f"{flow}.py").exists() and importlib.util.find_spec(flow) is None

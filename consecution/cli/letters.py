@@ -25,7 +25,7 @@ def folder_of(target: str, journal: Path | None, of: str | None = None) -> Path:
 
     Args:
         target: The flow's address, or the consecutor's name. The stem of a file names the journal, or else the file
-            holds its name somewhere, as in ``Consecutor(…, "orders")``.
+            (or the module's, from here) holds its name somewhere, as in ``Consecutor(…, "orders")``.
         journal: What ``--journal`` said; it decides.
         of: What ``--of`` said: which consecutor of a group is meant.
 
@@ -45,8 +45,9 @@ def folder_of(target: str, journal: Path | None, of: str | None = None) -> Path:
         if has_journal(JOURNALS / name):
             return JOURNALS / name
     there = sorted(path.name for path in JOURNALS.glob("*") if has_journal(path)) if JOURNALS.is_dir() else []
-    if is_file and of is None:
-        meant = [name for name in there if name in _texts_of(Path(place))]
+    if of is None:
+        texts = _texts_of(Path(place) if is_file else Path(place.replace(".", "/") + ".py"))
+        meant = [name for name in there if name in texts]
         if len(meant) == 1:
             return JOURNALS / meant[0]
     found = f"; there are: {', '.join(there)}" if there else ", nor any other"

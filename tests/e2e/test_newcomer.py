@@ -134,6 +134,15 @@ def test_a_narrow_terminal_gets_help_without_a_word_cut_off(consecution):
     assert not set("│…") & set(told.stdout)
 
 
+def test_a_replay_by_the_consecutors_name_says_that_it_needs_the_flow(consecution, flow):
+    assert consecution("run", "flow.py").wait() == 3
+    assert consecution("failed", "list", "orders").wait() == 0
+    replayed = consecution("failed", "replay", "orders", "--all", env={"COLUMNS": "200"})
+    assert replayed.wait() == 2
+    assert "'orders' is a consecutor's name, but a replay runs the flow's code" in replayed.stderr
+    assert consecution("failed", "replay", "flow", "--all").wait() == 3
+
+
 def test_a_narrow_terminal_gets_dead_letters_as_lines(consecution, flow):
     assert consecution("run", "flow.py").wait() == 3
     told = consecution("failed", "list", "flow.py", env={"COLUMNS": "40", "FORCE_COLOR": "1"})
