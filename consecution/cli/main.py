@@ -64,7 +64,7 @@ def consecution(
     Examples:
         consecution run examples/airports.py -D out=results
 
-        cat README.md | consecution run examples/wordcount.py | head
+        cat README.md | consecution run examples/wordcount.py
 
         consecution check flow.py
 

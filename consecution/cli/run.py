@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from contextlib import closing
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -94,7 +95,7 @@ def run(
 
         consecution run flow.py --mode processes --workers 4
 
-        cat README.md | consecution run examples/wordcount.py | head
+        cat README.md | consecution run examples/wordcount.py
 
         consecution run flow.py --json --failed failed.jsonl
     """
@@ -109,9 +110,11 @@ def run(
     from consecution.consecutor import DEFAULT_JOURNAL
 
     kept = loaded.consecutor.journal_folder(DEFAULT_JOURNAL if journal is None else journal)
-    before = None if kept is None or fresh else outcomes_in(kept)
+    before = None if kept is None or fresh else earlier_in(kept)
     if failed is not None:
         failed.open("ab").close()  # rather now than after hours
+    if not quiet:
+        tell_unfinished(before)
     report = with_progress(partial(loaded.consecutor.run, **options), is_quiet=quiet)
     if failed is not None:
         write_failures(report, failed)
@@ -120,14 +123,23 @@ def run(
         loaded, report,
         flow=flow, words=words, define=define, has_journal=kept is not None, with_json=json_, is_quiet=quiet,
     )  # fmt: skip
-    is_as_before = before == (report.completed, report.failed) and report.introduced and report.is_finished
-    if is_as_before and not quiet:
+    is_as_before = before is not None and (before.completed, before.failed) == (report.completed, report.failed)
+    if is_as_before and report.introduced and report.is_finished and not quiet:
         say("  nothing was left to do: an earlier run had done all of it; --fresh begins anew")
     leave(exit_code(report))
 
 
-def outcomes_in(folder: Path) -> tuple[int, int] | None:
-    """Give how many items a journal knows as completed and failed; None when there is none that can be read."""
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a journal knows of an earlier run; all in items."""
+
+    completed: int
+    failed: int
+    unfinished: int
+
+
+def earlier_in(folder: Path) -> Earlier | None:
+    """Read what an earlier run left in a journal; None when there is none that can be read."""
     from consecution.errors import JournalError
     from consecution.journal.sqlite import has_journal, open_for_reading
 
@@ -136,9 +148,15 @@ def outcomes_in(folder: Path) -> tuple[int, int] | None:
     try:
         with closing(open_for_reading(folder)) as opened:
             counts = opened.counts()
+            return Earlier(counts.completed, counts.failed, opened.items_unfinished)
     except JournalError:  # the run tells it
         return None
-    return counts.completed, counts.failed
+
+
+def tell_unfinished(earlier: Earlier | None) -> None:
+    """Say that an earlier run's items come first: who starts a run over another input would be surprised by them."""
+    if earlier is not None and (count := earlier.unfinished) > 0:
+        say(f"goes on with {count:,} unfinished item{'s' if count > 1 else ''} of an earlier run; --fresh begins anew")
 
 
 def with_progress(call: Callable[..., Report], *, is_quiet: bool = False) -> Report:

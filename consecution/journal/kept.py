@@ -74,6 +74,14 @@ class KeptJournal(Journal):
         return self._totals.is_accumulating
 
     @property
+    def items_unfinished(self) -> int:
+        """How many items a restart begins with: those without an outcome, or all of a pass that starts over (R17)."""
+        if self.is_accumulating:
+            return sum(book.page.next_seq - book.base.next_seq for book in self._books.values())
+        counts = self.counts()
+        return counts.introduced - counts.completed - counts.failed
+
+    @property
     def first_dead_id_of_pass(self) -> int:
         """Dead letters from this number on are of the pass that runs, or was cut off: `start_over` voids them."""
         return self._totals.base_next_dead_id

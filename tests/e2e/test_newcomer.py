@@ -154,6 +154,32 @@ def test_a_narrow_terminal_gets_dead_letters_as_lines(consecution, flow):
     ]
 
 
+@pytest.mark.parametrize("does", ["sums", "passes on"])
+def test_what_an_earlier_run_left_unfinished_is_told_before_it_is_mixed_with_a_new_input(process, root, flow, does):
+    """As ``cat book | consecution run wordcount.py | head -1``, and then another text."""
+    if does == "sums":
+        flow.write_text((root / "examples" / "wordcount.py").read_text())
+    else:
+        flow.write_text(
+            "import sys\n"
+            "from consecution import Consecutor\n"
+            "from consecution.sinks import StdoutWriter\n"
+            "flow = Consecutor(sys.stdin | StdoutWriter())\n"
+        )
+    run = f"{sys.executable} -m consecution run flow.py"
+    flow.with_name("book.txt").write_text("".join(f"word{n}\n" for n in range(20_000)))
+    assert process("sh", "-c", f"cat book.txt | {run} | head -1").wait() == 0
+    again = process("sh", "-c", f"echo other | {run}")
+    assert again.wait() == 0
+    assert re.search(
+        r"^goes on with [\d,]+ unfinished items of an earlier run; --fresh begins anew$", again.stderr, re.MULTILINE
+    )
+    fresh = process("sh", "-c", f"echo other | {run} --fresh")
+    assert fresh.wait() == 0
+    assert fresh.stdout == {"sums": "other\t1\n", "passes on": "other\n"}[does]
+    assert "goes on" not in fresh.stderr
+
+
 def test_a_drawing_in_the_c_locale_is_made_of_ascii(consecution, flow):
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
     drawn = consecution("graph", "flow.py", env=locale)
