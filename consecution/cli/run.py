@@ -139,11 +139,12 @@ class Earlier:
 
 
 def earlier_in(folder: Path) -> Earlier | None:
-    """Read what an earlier run left in a journal; None when there is none that can be read."""
+    """Read what an earlier run left in a journal; None when there is none that can be read, or a run is at work."""
     from consecution.errors import JournalError
+    from consecution.journal.lock import seems_in_use
     from consecution.journal.sqlite import has_journal, open_for_reading
 
-    if not has_journal(folder):
+    if not has_journal(folder) or seems_in_use(folder):
         return None
     try:
         with closing(open_for_reading(folder)) as opened:

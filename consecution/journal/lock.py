@@ -59,3 +59,20 @@ class JournalLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def seems_in_use(folder: Path) -> bool:
+    """Say whether the process that locked a journal last is alive, without being in its way by taking the lock.
+
+    A process that has got its number meanwhile looks the same, so this is for what may be left out, never to decide.
+    """
+    try:
+        holder = int((folder / LOCK_NAME).read_text())
+        if holder == os.getpid():
+            return False
+        os.kill(holder, 0)
+    except (ProcessLookupError, FileNotFoundError, ValueError, OverflowError):  # no number: it is being written
+        return False
+    except PermissionError:  # of another user, or a file that only they may read
+        return True
+    return True
