@@ -321,7 +321,7 @@ CASES: dict[str, tuple[Callable[[Ground], str], str]] = {
     ),
     "no key": (
         lambda g: g.secure_says(pack(ListAll()), None),
-        "or has keys, and this side was given none.*give --keys",
+        "and this side was given none.*give --keys",
     ),
     "a wrong key of the coordinator": (lambda g: g.secure_says(pack(ListAll()), "reader", "stranger"), "wrong key"),
     "a worker's key that asks what a reader may": (
