@@ -160,7 +160,8 @@ def _new_course(message: Submit, before: Course | None, desk: Desk, *, goes_on: 
             kept.starts_again = before.kept.starts_again or before.starts_over
             kept.is_doubled = before.kept.is_doubled
             kept.lineage = before.kept.lineage
-            kept.feeds = dict(before.kept.feeds)
+            if not before.starts_over:  # else it begins anew: what was done is summed in nobody's memory any more
+                kept.feeds = dict(before.kept.feeds)
             kept.seats = [
                 Seat(s.role, s.index, feeds=s.feeds, home=s.home, identity=s.identity, term=s.term,
                      last_term=s.last_term, group=s.group)

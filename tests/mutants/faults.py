@@ -875,6 +875,14 @@ FAULTS = (
         (UNIT + "coordinator/test_ending.py",),
     ),
     Fault(
+        "a run that sums goes on in the middle when it is submitted again",
+        "R17: the sums of a run that starts over lack nothing",
+        "coordinator/consecution_coordinator/commands.py",
+        "            if not before.starts_over:",
+        "            if True:",
+        (UNIT + "coordinator/test_deaths.py",),
+    ),
+    Fault(
         "a finished topology that is killed while it ends goes on with journals that are released",
         "R17: an item has one outcome",
         "coordinator/consecution_coordinator/commands.py",

@@ -1,4 +1,4 @@
-"""Topologies that are drained and killed in the midst of faults, with timers and async nodes; a breach is found."""
+"""Topologies that are drained and killed in the midst of faults, with timers, sums and async nodes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 
 import pytest
+from consecution_coordinator import deaths
+from consecution_coordinator.course import Course
 
 from consecution import Consecutor, GeneratorProducer, Map, Robustness
 from consecution.executor.own import OwnValues
@@ -33,11 +35,14 @@ def test_whoever_ends_a_topology_and_whenever_no_item_is_lost_or_done_twice(part
     assert runs > 20, "topologies were ended, and submitted again"
 
 
-def found(what):
+def found(what, *, has_sums=False):
     """Whether some seed finds this broken."""
     for seed in range(SEEDS_MAX):
+        scenario = scenario_of(seed, Family.ENDINGS)
+        if has_sums and not any(node.sums for node in scenario.flow.nodes):
+            continue
         try:
-            SimWorld(scenario_of(seed, Family.ENDINGS)).run()
+            SimWorld(scenario).run()
         except Violation as violation:
             if what in str(violation) and violation.promise is Promise.ONE_OUTCOME:
                 return True
@@ -64,6 +69,13 @@ def test_what_a_timer_pushed_and_nobody_sent_is_found(monkeypatch):
 
     monkeypatch.setattr(OwnValues, "add", add)
     assert found("never came to")
+
+
+def test_a_sum_that_lacks_what_was_in_the_memory_of_a_dead_process_is_found(monkeypatch):
+    """Neither does the run start over, nor does anybody say that something is lost."""
+    monkeypatch.setattr(Course, "starts_over", False)
+    monkeypatch.setattr(deaths, "lose_sums", lambda course, seat: None)
+    assert found("the sums of", has_sums=True)
 
 
 def test_a_process_that_outlives_its_topology_is_found(monkeypatch):

@@ -14,7 +14,7 @@ from consecution.graph.routing import Route
 from consecution.producers.base import Producer, Read, SourceClass
 from consecution.producers.sequence import SequenceProducer
 from consecution.testing.sim.flows import BATCH, CHUNK, branch_of
-from consecution.testing.sim.probes import AsyncProbe, BatchProbe, Probe, TimerProbe, key_of, number_of
+from consecution.testing.sim.probes import AsyncProbe, BatchProbe, Probe, SumProbe, TimerProbe, key_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -179,6 +179,8 @@ def _nodes_of(node: NodePlan, plan: FlowPlan, oracle: Oracle, deeds: Deeds) -> t
 def _kind_of(node: NodePlan) -> type[Probe]:
     if node.every_s:
         return TimerProbe
+    if node.sums:
+        return SumProbe
     if node.is_async:
         return AsyncProbe
     return BatchProbe if node.kind == BATCH else Probe

@@ -44,6 +44,9 @@ class JournalWatch(Protocol):
     def committed(self, folder: str, round_: Round) -> Callable[[], None]:
         """A round is in the journal; gives what undoes that."""
 
+    def voided(self, folder: str, restored: Mapping[str, Restored]) -> None:
+        """A pass has begun anew: what is not finished there is no outcome any more."""
+
     def rooted(self, folder: str, producer: str, root: int, seqs: Sequence[int]) -> None:
         """A batch goes out under a root."""
 
@@ -126,6 +129,12 @@ class SimJournal(MemoryJournal):
         for name in sorted(stands):
             if not known[name]:
                 self._watch.adopted(self._folder, name, restored[name])
+        return restored
+
+    def start_over(self) -> dict[str, Restored]:
+        """See `Journal.start_over`; what it has done is synced."""
+        restored = super().start_over()
+        self._watch.voided(self._folder, restored)
         return restored
 
     def is_begun(self, producer: str) -> bool:

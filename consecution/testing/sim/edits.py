@@ -60,7 +60,7 @@ class Edits:
                 return None
             flow = smaller
         nodes = tuple(
-            replace(node, kind=PASS, parallelism=1, grouping="", routes=False, every_s=0.0, is_async=False)
+            replace(node, kind=PASS, parallelism=1, grouping="", routes=False, every_s=0.0, is_async=False, sums=False)
             if node.name in self.plain
             else node
             for node in flow.nodes

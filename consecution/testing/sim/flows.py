@@ -32,6 +32,7 @@ class NodePlan:
         within_s: A chunk leaves after this; 0 for never.
         every_s: Its timer pushes a value of its own each time that so much has passed; 0 for no timer.
         is_async: It awaits something before it pushes.
+        sums: It counts what comes, and pushes that when all is over.
     """
 
     name: str
@@ -44,6 +45,7 @@ class NodePlan:
     within_s: float = 0.0
     every_s: float = 0.0
     is_async: bool = False
+    sums: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,11 @@ from consecution.testing.sim.promises import Promise, Violation
 from consecution.wire.messages import Data, Sums, Verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from consecution.guarantee.messages import Fail, Incarnation, Verdict
     from consecution.journal.base import Restored, Round
+    from consecution.testing.sim.sums import Summed
     from consecution.testing.sim.ticks import Ticks
     from consecution.wire.messages import Message
 
@@ -80,6 +81,7 @@ class Oracle:
         entries: By producer, the names of the entry nodes that it feeds.
         attempts_max: 1 + replays_max.
         ticks: What timers push.
+        sums: What nodes sum in memory.
 
     Attributes:
         items: (producer, seq) to item.
@@ -91,8 +93,9 @@ class Oracle:
         is_planted: A fault outside of the model was planted: the audit may find something lost.
     """
 
-    def __init__(self, entries: dict[str, tuple[str, ...]], attempts_max: int, ticks: Ticks) -> None:
+    def __init__(self, entries: dict[str, tuple[str, ...]], attempts_max: int, ticks: Ticks, sums: Summed) -> None:
         self.ticks = ticks
+        self.sums = sums
         self._entries = entries
         self._attempts_max = attempts_max
         self.items: dict[Seq, Item] = {}
@@ -169,10 +172,12 @@ class Oracle:
 
     def passes(self, seq: Seq) -> list[tuple[str, list[Token]]]:
         """The passes of an item so far, by entry node."""
+        return [(entry, [self.tokens[n] for n in tokens]) for entry, tokens in self.tokens_of(seq)]
+
+    def tokens_of(self, seq: Seq) -> list[tuple[str, list[int]]]:
+        """Numbers of the tokens of an item so far, by entry node."""
         item = self.items[seq]
-        return [
-            (entry, [self.tokens[n] for n in self._tokens_of.get((item, entry), ())]) for entry in self._entries[seq[0]]
-        ]
+        return [(entry, self._tokens_of.get((item, entry), [])) for entry in self._entries[seq[0]]]
 
     def keyed(self, node: str, key: int, copy: int) -> None:
         """A value with this key came to this running copy of a node that is grouped by key."""
@@ -260,6 +265,16 @@ class Oracle:
                 raise Violation(Promise.POSITION, f"{producer} goes on elsewhere past item {seq}, which is unfinished")
             if is_finished and before is not None:
                 mine[producer, seq] = before
+
+    def voided(self, folder: str, restored: Mapping[str, Restored]) -> None:
+        """See `JournalWatch.voided`: but for what crashed all is done again."""
+        outcomes = self.outcomes[folder]
+        for name, one in restored.items():
+            for seq in [seq for producer, seq in outcomes if producer == name]:
+                is_kept = seq < one.mark or any(start <= seq < stop for start, stop in one.ranges)
+                if not is_kept:
+                    del outcomes[name, seq]
+                    self._ever.pop((name, seq), None)
 
     @property
     def finished(self) -> dict[Seq, str]:
@@ -392,11 +407,14 @@ class Oracle:
 
     # ---- the end -------------------------------------------------------------------------------------------------
 
+    def living_copies(self) -> list[int]:
+        """The running copies of nodes that count now."""
+        return [copy for copy, one in enumerate(self._copies) if one is not None and one not in self.dead]
+
     def left_out(self, *, is_good: bool) -> None:
         """The topology ends before its items do; in good order all is done that had entered, and what timers pushed."""
-        for copy, incarnation in enumerate(self._copies):
-            if incarnation is not None and incarnation not in self.dead:
-                self.ticks.ends(copy, is_good=is_good)
+        for copy in self.living_copies():
+            self.ticks.ends(copy, is_good=is_good)
         self.dead |= {incarnation for incarnation in self._copies if incarnation is not None}
 
     def check_life(self, folder: str) -> None:

@@ -219,6 +219,19 @@ class TimerProbe(Probe):
         self.push(["tick", self.oracle.ticks.starts(self.me, self.plan.name)])
 
 
+class SumProbe(Probe):
+    """A probe that counts what comes, and gives its sum away when all is over."""
+
+    def _give(self, parts: list[list[int]]) -> None:
+        self.oracle.sums.counts(self.me, self.plan.name, [token for _, token in parts])
+        super()._give(parts)
+
+    def finish(self) -> None:
+        """See `Node.finish`."""
+        self.oracle.sums.finishes(self.me)
+        self.push(["tick", self.oracle.ticks.starts(self.me, self.plan.name)])
+
+
 class AsyncProbe(Probe):
     """A probe that awaits before it pushes: what began later may be done earlier, and goes on in order all the same.
 

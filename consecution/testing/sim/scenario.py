@@ -114,7 +114,7 @@ class Family(enum.Enum):
         REPLAY: Level REPLAY alone.
         LEVELS: The levels below it, which replay nothing and keep no journal.
         ENDINGS: Clusters whose users drain and kill the topology in the midst of faults, and submit it again; with
-            timers and async nodes.
+            timers, async nodes and sums.
     """
 
     REPLAY = "replay"
@@ -203,6 +203,9 @@ def _endings(seed: int) -> Scenario:
     plain = _replay(3 * seed + 2)
     random = Random(f"endings/{seed}")
     nodes = tuple(_with_time(random, node) for node in plain.flow.nodes)
+    sums = Random(f"sums/{seed}")
+    if sums.random() < 0.3:
+        nodes = tuple(_with_sum(sums, node) for node in nodes)
     awaiting = {node.name for node in nodes if node.is_async}
     items = tuple(_gentler(item, is_gentle=True) if item.node in awaiting else item for item in plain.flow.items)
     ends = [
@@ -213,6 +216,12 @@ def _endings(seed: int) -> Scenario:
     ]
     faults = tuple(sorted((*_apart(plain.faults), *ends), key=lambda fault: fault.at))
     return replace(plain, seed=seed, flow=replace(plain.flow, nodes=nodes, items=items), faults=faults)
+
+
+def _with_sum(random: Random, node: NodePlan) -> NodePlan:
+    """A node that maybe sums, so that the run starts over when a process dies."""
+    is_plain = node.kind not in (CHUNK, BATCH) and not node.every_s and not node.is_async
+    return replace(node, sums=True) if is_plain and random.random() < 0.6 else node
 
 
 def _apart(faults: tuple[Fault, ...]) -> list[Fault]:

@@ -27,7 +27,7 @@ from consecution.wire.cluster.to_client import State
 from consecution.wire.control import Told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from consecution.consecutor import Consecutor
@@ -257,6 +257,10 @@ class VirtualWorld:
             charged = [(one.seq, one.attempts) for one in changes.attempts]
             self.note(f"commit {part.producer} mark {part.mark} done {changes.completed} dead {dead} charged {charged}")
         return _nothing
+
+    def voided(self, folder: str, restored: Mapping[str, Restored]) -> None:
+        """See `JournalWatch.voided`."""
+        self.note(f"journal {folder} starts over: {[(name, one.mark, one.ranges) for name, one in restored.items()]}")
 
     def rooted(self, folder: str, producer: str, root: int, seqs: Sequence[int]) -> None:
         """See `JournalWatch.rooted`."""

@@ -26,6 +26,7 @@ from consecution.testing.sim.parent import SimParent
 from consecution.testing.sim.probes import Deeds
 from consecution.testing.sim.promises import Promise, Violation
 from consecution.testing.sim.scenario import Scenario, scenario_of
+from consecution.testing.sim.sums import Summed
 from consecution.testing.sim.ticks import Ticks
 from consecution.testing.sim.virtual import VirtualWorld, check_cores
 from consecution.transport.link import LinkLimits
@@ -33,7 +34,7 @@ from consecution.wire.cluster.to_client import State
 from consecution.wire.control import RunSettings, Told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from consecution.consecutor import Consecutor
@@ -60,7 +61,7 @@ class SimWorld(VirtualWorld):
             scenario = scenario_of(scenario)
         flow = scenario.flow
         attempts_max = 1 + scenario.replays_max
-        self.oracle = Oracle(flow.entries(), attempts_max, Ticks(flow, attempts_max))
+        self.oracle = Oracle(flow.entries(), attempts_max, Ticks(flow, attempts_max), Summed(flow.widths()))
         self._carried = Carried(self.oracle.carries)
         limits = LinkLimits(
             window_items=scenario.window_items,
@@ -117,6 +118,10 @@ class SimWorld(VirtualWorld):
         if self._level is not Robustness.REPLAY:
             self._check_claims()
         self.oracle.ticks.check()
+        if isinstance(self.control, SimCluster) and any(node.sums for node in self.scenario.flow.nodes):
+            status = self.control.look()
+            assert status is not None, "it is over"
+            self.oracle.sums.check(self.oracle, status.summary.state_lost)
 
     def _check_claims(self) -> None:
         """Below REPLAY no journal says what was done: what was told is compared with what happened."""
@@ -182,7 +187,9 @@ class SimWorld(VirtualWorld):
     def ends(self, final: State) -> None:
         """See `VirtualWorld.ends`."""
         super().ends(final)
-        if final is not State.FINISHED:
+        if final is State.FINISHED:
+            self.oracle.sums.end(self.oracle.living_copies())
+        else:
             self.oracle.left_out(is_good=final is State.DRAINED)
 
     def scaled(self) -> None:
@@ -208,6 +215,11 @@ class SimWorld(VirtualWorld):
         """See `JournalWatch.committed`."""
         super().committed(folder, round_)
         return self.oracle.committed(folder, round_)
+
+    def voided(self, folder: str, restored: Mapping[str, Restored]) -> None:
+        """See `JournalWatch.voided`."""
+        super().voided(folder, restored)
+        self.oracle.voided(folder, restored)
 
     def rooted(self, folder: str, producer: str, root: int, seqs: Sequence[int]) -> None:
         """See `JournalWatch.rooted`."""

@@ -298,6 +298,25 @@ def test_a_finite_run_that_accumulates_starts_over_with_new_incarnations_after_a
     assert world.letters == {}
 
 
+@pytest.mark.parametrize("accumulating", [True, False])
+def test_a_killed_run_that_sums_begins_anew_when_it_is_submitted_again_and_another_goes_on(world, build, accumulating):
+    """1. Its producer has moved, so that it begins where the coordinator says. 2. It is killed, and submitted again."""
+    a = world.worker("a", slots=1)
+    b = world.worker("b", slots=1)
+    world.start("flow", build.plan(1, accumulating=accumulating))
+    runs = [worker for worker in (a, b) if "executor-0" in worker.runs()]
+    other = b if runs == [a] else a
+    runs[0].die()
+    world.run(5.0)
+    counts = FeedCounts(0, "feed0", introduced=4, completed=4, mark=4, position=b"p", is_idle=True)
+    other.tell(0, feeds=(counts,))
+    world.ask(Kill("flow"))
+    world.run(2.0)
+    assert world.state_of() is State.KILLED
+    world.start("flow", build.plan(1, accumulating=accumulating))
+    assert [one.counts for one in other.children[other.child(0)].order.starts] == ([] if accumulating else [counts])
+
+
 def test_a_run_that_starts_over_is_told_what_was_in_work_at_the_death(world, build):
     """1. E2 dies with an item in its slot. 2. So does the acker. 3. E0 begins anew, and learns of the item too."""
     worker = world.worker("a")
