@@ -127,8 +127,7 @@ class Client:
         coordinator_key: str | bytes | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self.coordinator = check_address(coordinator)
-        self.timeout_s = timeout_s
+        address = check_address(coordinator)
         if isinstance(keys, (str, Path)):
             keys = read_keys(Path(keys))
         if isinstance(coordinator_key, str):
@@ -136,9 +135,16 @@ class Client:
         if keys is not None and coordinator_key is None:
             message = "keys were given, but not the coordinator's public key: give it too (--coordinator-key)"
             raise ClusterError(message)
+        connection = ControlClient(address, keys=keys, server_key=coordinator_key)
+        self._begin(address, connection, SYSTEM_CLOCK, timeout_s)
+
+    def _begin(self, coordinator: str, connection: Connection, clock: Clock, timeout_s: float) -> None:
+        """Ask by a connection, which it owns from now on; a client of a virtual cluster has one of its own."""
+        self.coordinator = coordinator
+        self.timeout_s = timeout_s
+        self._control = connection
+        self._clock = clock
         self._is_closed = False
-        self._clock: Clock = SYSTEM_CLOCK
-        self._control: Connection = ControlClient(self.coordinator, keys=keys, server_key=coordinator_key)
 
     def __enter__(self) -> Client:
         return self

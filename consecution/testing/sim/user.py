@@ -39,10 +39,8 @@ class SimClient(Client):
     """
 
     def __init__(self, cluster: SimCluster, run_until: RunUntil) -> None:
-        self.coordinator = "sim"
-        self.timeout_s = PATIENCE_S
-        self._clock = UserClock(cluster, run_until)
-        self._control = UserConnection(cluster, self._clock)
+        clock = UserClock(cluster, run_until)
+        self._begin("sim", UserConnection(cluster, clock), clock, PATIENCE_S)
 
 
 class UserClock:
