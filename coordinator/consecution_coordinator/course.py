@@ -411,11 +411,12 @@ class Course:
         """Stop a planned move; what runs goes on as before."""
         if self.move is None:
             return
-        was_pausing = self.move.pause
+        phase, has_paused = self.kept.phase, self.move.pause > 0
         self.move.undo(self)
         self.move = None
-        if was_pausing and self.is_live and self.kept.state is not State.STARTING:
-            self.follow_user(desk)
+        if self.is_live and self.kept.state is not State.STARTING:
+            self._follow_user()  # also when the move has paused nothing: who paused or resumed it waits for its end
+            self.has_news = self.has_news or has_paused or self.kept.phase is not phase
         self.tell_history(f"the move was given up: {why}", desk)
 
     def _publish(self, desk: Desk) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consecution.wire.cluster.from_client import Kill, Pause, Rebalance
+from consecution.wire.cluster.from_client import Kill, Pause, Rebalance, Resume
 from consecution.wire.cluster.from_worker import ChildPhase
 from consecution.wire.cluster.parcel import Done, Refused
 from consecution.wire.cluster.to_client import State
@@ -43,6 +43,22 @@ def test_a_move_pauses_waits_for_that_pause_and_resumes_with_the_new_placement(w
     assert paused.pause == 1
     assert {m.worker for m in paused.members if m.role is Role.EXECUTOR} == {"a"}
     assert {m.worker for m in resumed.members if m.role is Role.EXECUTOR} == {"a", "b"}
+
+
+@pytest.mark.parametrize("wish", [Pause, Resume])
+def test_what_a_user_wishes_while_a_move_waits_for_new_processes_holds_when_it_is_given_up(world, lopsided, wish):
+    """1. A move waits for processes that never come. 2. A user pauses, or resumes. 3. The move is given up."""
+    _, b = lopsided
+    b.follow = lambda wanted: None
+    if wish is Resume:
+        world.ask(Pause("flow"))
+    world.ask(Rebalance("flow"))
+    world.run(2.0)
+    world.ask(wish("flow"))
+    world.run(120.0, 1.0)
+    assert any("given up" in text for _, text in world.status().events)
+    expected = (Phase.PAUSED, State.PAUSED) if wish is Pause else (Phase.RUNNING, State.RUNNING)
+    assert (world.news[-1].phase, world.state_of()) == expected
 
 
 def test_only_tasks_that_must_move_are_moved(world, lopsided):
