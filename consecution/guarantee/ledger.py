@@ -291,7 +291,10 @@ class Ledger:
 
     def _judge_lost(self, root: Root, tree: _Tree) -> Verdict:
         del self._trees[root]
-        self._lost.add(root)
+        if tree.has_init:
+            self._lost.add(root)
+        else:
+            self._lost.add_awaiting(root, tree.producer, self._audits.round + 1)
         self.counts.lost += 1
         blames = self._suspicion.take(root)
         return Verdict(
@@ -331,7 +334,7 @@ class Ledger:
                 self.counts.orphans += 1
 
     def _tick(self, now: float) -> list[LedgerInstruction]:
-        self._lost.age(now)
+        self._lost.age(now, self._has_told_all)
         self._done.age(now)
         if self._next_look is not None and now < self._next_look:
             return [self._audits.call()] if self._must_ask(now - WAITS_S) else []
@@ -350,6 +353,10 @@ class Ledger:
         if self._trees or self._lost:
             instructions.append(self._audits.next_round(silent))
         return instructions
+
+    def _has_told_all(self, producer: Incarnation, round_: int) -> bool:
+        """Whether a producer has told all inits that it told before it heard of a round, or is dead."""
+        return producer not in self._living or self._audits.has_answered(producer, round_)
 
     def _must_ask(self, latest: float) -> bool:
         """Whether something has waited for its init since then, and no round was called meanwhile."""

@@ -2,10 +2,18 @@
 
 Rules: two buckets; a new root goes into the young one. They turn when `period_s` has passed or the young one is full:
 the old one is thrown away and the young one becomes old. So a root stays for one period at least, unless there are too
-many, and memory is bounded by twice `roots_max`.
+many, and memory is bounded by twice `roots_max`. The old bucket stays longer while the producer of one of its roots may
+still send the init, on a link that is stuck: until it has answered a round that was called after the verdict.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .messages import Incarnation
 
 
 class Tombstones:
@@ -16,7 +24,7 @@ class Tombstones:
         roots_max: How many roots fit into a bucket.
     """
 
-    __slots__ = ("_next_turn", "_old", "_young", "aged", "period_s", "roots_max")
+    __slots__ = ("_next_turn", "_old", "_old_awaits", "_young", "_young_awaits", "aged", "period_s", "roots_max")
 
     def __init__(self, *, period_s: float, roots_max: int) -> None:
         self.period_s = period_s
@@ -24,6 +32,8 @@ class Tombstones:
         self.aged = 0
         self._young: set[int] = set()
         self._old: set[int] = set()
+        self._young_awaits: dict[Incarnation, int] = {}  # producer -> the round that it must answer first
+        self._old_awaits: dict[Incarnation, int] = {}
         self._next_turn: float | None = None
 
     def add(self, root: int) -> None:
@@ -32,17 +42,30 @@ class Tombstones:
             self._turn()
         self._young.add(root)
 
-    def age(self, now: float) -> None:
-        """Turn the buckets if their time has come."""
+    def add_awaiting(self, root: int, producer: Incarnation, round_: int) -> None:
+        """As `add`; and what is in its bucket stays until a producer has answered that round, or lives no more."""
+        self.add(root)
+        self._young_awaits[producer] = round_
+
+    def age(self, now: float, has_answered: Callable[[Incarnation, int], bool] | None = None) -> None:
+        """Turn the buckets if their time has come.
+
+        Args:
+            now: Monotonic seconds.
+            has_answered: Whether a producer has answered a round, or never will; None: nobody is waited for.
+        """
         if self._next_turn is None:
             self._next_turn = now + self.period_s
         elif now >= self._next_turn:
+            if has_answered is not None and not all(has_answered(*each) for each in self._old_awaits.items()):
+                return
             self._next_turn = now + self.period_s
             self._turn()
 
     def _turn(self) -> None:
         self.aged += len(self._old - self._young)
         self._old, self._young = self._young, set()
+        self._old_awaits, self._young_awaits = self._young_awaits, {}
 
     def __contains__(self, root: int) -> bool:
         return root in self._young or root in self._old

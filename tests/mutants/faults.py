@@ -695,6 +695,22 @@ FAULTS = (
         (UNIT + "local/test_crash_charges.py",),
     ),
     Fault(
+        "a lost root is forgotten while its init may still come",
+        "R13: no audit finds anything lost that isn't",
+        "consecution/guarantee/ledger.py",
+        "            self._lost.add_awaiting(root, tree.producer, self._audits.round + 1)\n",
+        "            self._lost.add(root)\n",
+        (UNIT + "guarantee/test_ledger.py",),
+    ),
+    Fault(
+        "a move that is given up before it paused forgets what a user wished meanwhile",
+        "A user's pause and resume hold",
+        "coordinator/consecution_coordinator/course.py",
+        "self._follow_user()  # also when the move has paused nothing",
+        "_ = has_paused and self._follow_user()  # also when the move has paused nothing",
+        (UNIT + "coordinator/test_moves.py",),
+    ),
+    Fault(
         "a torn crash slot is believed",
         "R15: a slot that was being written blames nobody",
         "consecution/journal/slots.py",

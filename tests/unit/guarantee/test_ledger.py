@@ -129,6 +129,38 @@ def test_late_sums_of_lost_roots_are_ignored_and_their_tombstones_age_out(ledger
     assert ledger.tombstones == 0
 
 
+def test_an_init_that_comes_long_after_its_tree_was_lost_is_known_for_what_it_is(ledger: CheckedLedger) -> None:
+    """Its link is stuck; else it would open a tree whose sums have come already, which nothing but an audit could end.
+
+    1. A sum of E2's names E1. 2. E1 dies: lost, without an init. 3. For ten minutes all but the producer answer rounds.
+    4. The link goes on: the init comes, then what the producer answers.
+    """
+    ledger.handle(Sum(ROOT, PRODUCER, 6 ^ 9, at(E1)), 0.0)
+    assert len(ledger.handle(Placed(2, EVERYBODY - {E1}), 1.0)) == 1
+    round_ = 0
+    for second in range(0, 600, 5):
+        rounds = [one.number for one in ledger.handle(Tick(), float(second)) if isinstance(one, AuditRound)]
+        round_ = max([round_, *rounds])
+        for executor in (E2, E3):
+            ledger.handle(Audit(executor, (), round_), second + 0.1)
+    assert ledger.handle(Init(ROOT, PRODUCER, 6, at(E2)), 600.0) == []
+    assert (len(ledger), ledger.counts.inits_twice, ledger.counts.audit_fired) == (0, 1, 0)
+    ledger.handle(Audit(PRODUCER, (), round_), 600.1)
+    for second in (605.0, 640.0, 680.0):
+        ledger.handle(Tick(), second)
+    assert ledger.tombstones == 0
+
+
+def test_a_lost_root_of_a_producer_that_died_is_forgotten_in_time(ledger: CheckedLedger) -> None:
+    ledger.handle(Tick(), 0.0)
+    ledger.handle(Sum(ROOT, PRODUCER, 6 ^ 9, at(E1)), 0.0)
+    ledger.handle(Placed(2, EVERYBODY - {E1}), 1.0)
+    ledger.handle(Placed(3, EVERYBODY - {E1, PRODUCER}), 2.0)
+    for second in (31.0, 62.0):
+        ledger.handle(Tick(), second)
+    assert ledger.tombstones == 0
+
+
 def test_a_tombstone_stays_while_somebody_names_its_root(ledger: CheckedLedger) -> None:
     """A Chunk may hold a frame of a lost root for an hour; its sum must not be taken for one that waits for an init."""
     ledger.handle(Init(ROOT, PRODUCER, 6, at(E1)), 0.0)
