@@ -351,7 +351,8 @@ class Window:
                 self._changes.state_lost |= verdict.reached & exposed
 
     def _lose(self, load: Load, verdict: Verdict, now: float) -> None:
-        load.losses += 1
+        if verdict.suspects or not verdict.charged:
+            load.losses += 1  # else another item pays for it, and these needn't wait longer and longer for its attempts
         count = len(load.seqs)
         if self.level is not Robustness.REPLAY:
             for index in range(count):

@@ -711,6 +711,14 @@ FAULTS = (
         (UNIT + "coordinator/test_moves.py",),
     ),
     Fault(
+        "innocents wait longer for each attempt of another item",
+        "R14: growing back-off is for who is lost again and again, and nobody knows why",
+        "consecution/guarantee/window.py",
+        "        if verdict.suspects or not verdict.charged:\n",
+        "        if True:\n",
+        (UNIT + "guarantee/test_window.py",),
+    ),
+    Fault(
         "a torn crash slot is believed",
         "R15: a slot that was being written blames nobody",
         "consecution/journal/slots.py",

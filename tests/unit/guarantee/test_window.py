@@ -239,6 +239,20 @@ def test_a_crash_suspects_what_was_in_work_and_nobody_else() -> None:
     assert dead == [DeadLetter(7, 4, CRASH, 7)]
 
 
+@pytest.mark.parametrize(("is_anothers", "waits_s"), [(True, 0.0), (False, 8.0)])
+def test_who_is_lost_with_an_attempt_of_another_item_waits_no_longer_each_time(is_anothers, waits_s) -> None:
+    """Six items that kill their process let all others wait for half a minute at each of their last attempts."""
+    window = make_window()
+    batch = window.introduce(["a", "b"], 0.0)
+    now = 0.0
+    for _ in range(9):
+        now += 60.0
+        window.settle(lost(batch, charged=is_anothers), now)
+        due_at = window.next_replay_at()
+        [batch] = window.replays(now + 30.0)
+    assert due_at == pytest.approx(now + waits_s)
+
+
 def test_a_slot_that_names_a_whole_root_suspects_all_of_it() -> None:
     window = make_window()
     window.settle(lost(window.introduce(["a", "b"], 0.0), WHOLE, charged=True), 1.0)
