@@ -228,14 +228,18 @@ class SimCluster:
         return True
 
     def _scale(self, fault: Fault) -> None:
-        """Change a node's parallelism; not where values go to all tasks of its stage: the oracle counts on those."""
+        """Change a node's parallelism.
+
+        Not where values go to all tasks of its stage, for the oracle counts on those; nor with a Route in its stage,
+        through whose tasks values would overtake each other on their way from probe to probe.
+        """
         flow = self.world.scenario.flow
         nodes = [node for node in flow.nodes if node.grouping != "all"]
-        to_all = {node.name for node in flow.nodes if node.grouping == "all"}
         if not nodes:
             return
         node = nodes[fault.other % len(nodes)]
-        if any(node.name in stage.nodes and to_all & set(stage.nodes) for stage in self._submission().plan.stages):
+        may_scale = {name for one in nodes for name in (one.name, f"{one.name}-chunk")}
+        if any(node.name in stage.nodes and set(stage.nodes) - may_scale for stage in self._submission().plan.stages):
             return
         name = f"{node.name}-chunk" if node.kind == "chunk" else node.name
         self.ask(Rebalance(NAME, {name: 1 + fault.points % 4}))
