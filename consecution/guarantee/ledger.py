@@ -303,9 +303,7 @@ class Ledger:
             lost=True,
             suspects=tuple(sorted({index for blame in blames for index in blame.indexes})),
             crash=blames[0].crash if blames else self._suspicion.crash_of(tree.sent_to),
-            charged=all(blame.is_alone for blame in blames)
-            if blames
-            else self._suspicion.charges_one_item(tree.sent_to),
+            charged=bool(blames) and all(blame.is_alone for blame in blames),
             reached=tree.reached,
         )
 

@@ -54,12 +54,13 @@ class Load:
         picks: Place of each in the snapshot; None when they are all of it, in order.
         attempts: Attempts counted against the item; 0 for items that have none.
         is_suspect: Whether a process died with the item in work.
-        losses: How often the items were lost.
+        losses: How often the items were lost, but for what attempts of other items explain.
+        charges: How many attempts its window had charged for deaths when it last counted a loss, or made the load.
         is_alone: Nothing else of its window is out while it is.
         size: Bytes that count against the window's bound while it is out.
     """
 
-    __slots__ = ("attempts", "is_alone", "is_suspect", "losses", "picks", "seqs", "size", "snapshot")
+    __slots__ = ("attempts", "charges", "is_alone", "is_suspect", "losses", "picks", "seqs", "size", "snapshot")
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Load:
         losses: int = 0,
         attempts: int = 0,
         is_suspect: bool = False,
+        charges: int = 0,
     ) -> None:
         self.seqs = seqs
         self.snapshot = snapshot
@@ -76,6 +78,7 @@ class Load:
         self.losses = losses
         self.attempts = attempts
         self.is_suspect = is_suspect
+        self.charges = charges
         self.is_alone = False
         self.size = 0
 
@@ -97,7 +100,18 @@ class Load:
     def part(self, indexes: Sequence[int]) -> Load:
         """Give a load of some of the items, with the same losses; the values are shared."""
         places = tuple(indexes) if self.picks is None else tuple(self.picks[index] for index in indexes)
-        return Load(tuple(self.seqs[index] for index in indexes), self.snapshot, places, self.losses)
+        seqs = tuple(self.seqs[index] for index in indexes)
+        return Load(seqs, self.snapshot, places, self.losses, charges=self.charges)
+
+    def lose(self, charges: int) -> None:
+        """Count a loss.
+
+        Args:
+            charges: How many attempts its window has charged for deaths. Each explains one loss: when an item pays for
+                each death, the others needn't wait longer and longer. Losses that nobody pays for add up.
+        """
+        self.losses = max(0, self.losses - (charges - self.charges)) + 1
+        self.charges = charges
 
 
 def ranges_of(seqs: Sequence[int]) -> list[range]:

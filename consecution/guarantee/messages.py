@@ -121,8 +121,7 @@ class Verdict:
             charged or goes solo (R15).
         crash: How that incarnation died; without suspects how one did that had nothing in its slot; None when all that
             the tree names had something else in work, or were no crashes (a move, a host that is gone, the audit).
-        charged: True when each of `suspects` was alone in its slot: each is charged an attempt. Without suspects: the
-            death was such an attempt of another root's item.
+        charged: True when each of `suspects` was alone in its slot: each is charged an attempt.
         dropped: Values that Routes dropped.
         reached: Names of the accumulating nodes that the tree reached (R17).
     """

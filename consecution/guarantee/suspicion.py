@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .messages import WHOLE
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -31,7 +29,7 @@ class Blame:
 class Suspicion:
     """The suspects that no verdict has taken along yet. Not thread-safe."""
 
-    __slots__ = ("_blames", "_causes", "_charging", "_deaths", "_origins", "incarnations_max", "origins_max")
+    __slots__ = ("_blames", "_causes", "_deaths", "_origins", "incarnations_max", "origins_max")
 
     def __init__(self, *, origins_max: int = 100_000, incarnations_max: int = 1_000) -> None:
         self.origins_max = origins_max
@@ -39,7 +37,6 @@ class Suspicion:
         self._blames: dict[Root, dict[Incarnation, Blame]] = {}
         self._deaths: dict[Incarnation, list[Root]] = {}
         self._causes: dict[Incarnation, Cause] = {}
-        self._charging: set[Incarnation] = set()  # those whose death one item is charged for
         self._origins = 0
 
     def add(self, suspects: Suspects, judged: Tombstones) -> None:
@@ -53,8 +50,6 @@ class Suspicion:
         self._deaths[suspects.incarnation] = []
         if not suspects.origins:
             self._causes[suspects.incarnation] = suspects.cause
-        elif is_alone and suspects.origins[0][1] != WHOLE:
-            self._charging.add(suspects.incarnation)
         for root, indexes in by_root.items():
             if root in judged:
                 continue
@@ -75,14 +70,9 @@ class Suspicion:
         """How the first of them died that crashed with an empty slot; None when none did, as far as is remembered."""
         return next((self._causes[one] for one in sorted(incarnations) if one in self._causes), None)
 
-    def charges_one_item(self, incarnations: Iterable[Incarnation]) -> bool:
-        """Whether one of them died with one item alone in its slot, as far as is remembered."""
-        return not self._charging.isdisjoint(incarnations)
-
     def _forget_oldest(self) -> None:
         incarnation = next(iter(self._deaths))
         self._causes.pop(incarnation, None)
-        self._charging.discard(incarnation)
         for root in self._deaths.pop(incarnation):
             blame = self._blames.get(root, {}).pop(incarnation, None)
             if blame is not None:
@@ -100,6 +90,5 @@ class Suspicion:
         assert kept == self._origins, "(2)"
         assert self._origins <= self.origins_max, "(1)"
         assert len(self._deaths) <= self.incarnations_max, "(1)"
-        assert self._causes.keys() | self._charging <= self._deaths.keys()
-        assert self._charging.isdisjoint(self._causes)
+        assert self._causes.keys() <= self._deaths.keys()
         assert all(self._blames.values())

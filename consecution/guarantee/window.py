@@ -129,6 +129,7 @@ class Window:
         self._backoff = Backoff() if backoff is None else backoff
         self._suspects_alone = suspects_alone
         self._suspects_open = 0
+        self._charges = 0  # attempts that were charged for deaths
         self._is_only = is_only
         self._is_careful = False
         self._out: dict[Root, Load] = {}
@@ -211,7 +212,7 @@ class Window:
             self.finished.add(seqs.start, seqs.stop)
             return Batch(0, seqs, items)
         root = self._new_root()
-        load = self._out[root] = Load(seqs, self._keep(items))
+        load = self._out[root] = Load(seqs, self._keep(items), charges=self._charges)
         load.is_alone = self._is_careful and count == len(self._out) == 1
         if self._kept_bytes_max is not None:
             load.size = load.snapshot.size
@@ -257,7 +258,7 @@ class Window:
         if not attempts and not suspect:
             self._resumed[seq] = item
             return
-        load = Load((seq,), self._snapshot([item]), attempts=attempts, is_suspect=suspect)
+        load = Load((seq,), self._snapshot([item]), attempts=attempts, is_suspect=suspect, charges=self._charges)
         self._suspects_open += suspect
         if attempts > self.replays_max:
             self._bury(load, crash)
@@ -351,8 +352,7 @@ class Window:
                 self._changes.state_lost |= verdict.reached & exposed
 
     def _lose(self, load: Load, verdict: Verdict, now: float) -> None:
-        if verdict.suspects or not verdict.charged:
-            load.losses += 1  # else another item pays for it, and these needn't wait longer and longer for its attempts
+        load.lose(self._charges)
         count = len(load.seqs)
         if self.level is not Robustness.REPLAY:
             for index in range(count):
@@ -377,6 +377,7 @@ class Window:
             load.is_suspect = True
             self._suspects_open += 1
         if is_charged:
+            self._charges += 1
             self._charge(load, crash, now)
             return
         seq = load.seqs[0]

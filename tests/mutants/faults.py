@@ -713,9 +713,9 @@ FAULTS = (
     Fault(
         "innocents wait longer for each attempt of another item",
         "R14: growing back-off is for who is lost again and again, and nobody knows why",
-        "consecution/guarantee/window.py",
-        "        if verdict.suspects or not verdict.charged:\n",
-        "        if True:\n",
+        "consecution/guarantee/load.py",
+        "        self.losses = max(0, self.losses - (charges - self.charges)) + 1\n",
+        "        self.losses += 1\n",
         (UNIT + "guarantee/test_window.py",),
     ),
     Fault(

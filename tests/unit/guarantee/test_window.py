@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,6 +10,9 @@ from consecution.guarantee.levels import Robustness
 from consecution.guarantee.messages import WHOLE, Fail, Verdict
 from consecution.guarantee.ranges import Ranges
 from tests.unit.guarantee.builders import BOOM, CRASH, PRODUCER, done, failed, lost, make_window
+
+if TYPE_CHECKING:
+    from consecution.guarantee.window import Batch
 
 # -- completing
 
@@ -239,18 +242,27 @@ def test_a_crash_suspects_what_was_in_work_and_nobody_else() -> None:
     assert dead == [DeadLetter(7, 4, CRASH, 7)]
 
 
-@pytest.mark.parametrize(("is_anothers", "waits_s"), [(True, 0.0), (False, 8.0)])
-def test_who_is_lost_with_an_attempt_of_another_item_waits_no_longer_each_time(is_anothers, waits_s) -> None:
+@pytest.mark.parametrize("is_charged", [True, False])
+@pytest.mark.parametrize("order", [1, -1])
+def test_who_is_lost_with_attempts_of_other_items_waits_no_longer_each_time(is_charged, order) -> None:
     """Six items that kill their process let all others wait for half a minute at each of their last attempts."""
-    window = make_window()
-    batch = window.introduce(["a", "b"], 0.0)
+    window = make_window(pending_max=100)
+    others = window.introduce(["a", "b"], 0.0)
     now = 0.0
     for _ in range(9):
+        guilty = window.introduce(["c"], now)
         now += 60.0
-        window.settle(lost(batch, charged=is_anothers), now)
-        due_at = window.next_replay_at()
-        [batch] = window.replays(now + 30.0)
-    assert due_at == pytest.approx(now + waits_s)
+        verdicts = [lost(guilty, *([0] if is_charged else []), charged=is_charged), lost(others)]
+        for verdict in verdicts[::order]:  # in whichever order two ackers tell them
+            window.settle(verdict, now)
+        window.take_changes()
+        sent: list[Batch] = []
+        waited_s = -1
+        while not any(len(each.seqs) == 2 for each in sent):
+            waited_s += 1
+            sent += window.replays(now + waited_s)
+        [others] = [each for each in sent if len(each.seqs) == 2]
+    assert (waited_s == 0) is is_charged
 
 
 def test_a_slot_that_names_a_whole_root_suspects_all_of_it() -> None:
