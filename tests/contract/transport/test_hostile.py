@@ -45,8 +45,8 @@ def exactly(raw: socket.socket, count: int) -> bytes:
 class Victim:
     """A transport and an honest peer that talks to it."""
 
-    def __init__(self) -> None:
-        self.victim = ZmqTransport(1, "tcp://127.0.0.1:*")
+    def __init__(self, address: str = "tcp://127.0.0.1:*") -> None:
+        self.victim = ZmqTransport(1, address)
         self.honest = ZmqTransport(2, "tcp://127.0.0.1:*")
         view = PlacementView(1, {1: Peer(1, self.victim.address), 2: Peer(1, self.honest.address)})
         self.victim.place(view)
@@ -59,6 +59,10 @@ class Victim:
         self.honest.poll(0)
 
     def connect(self) -> socket.socket:
+        if self.victim.address.startswith("ipc://"):
+            raw = socket.socket(socket.AF_UNIX)
+            raw.connect(self.victim.address.removeprefix("ipc://"))
+            return raw
         host, port = self.victim.address.removeprefix("tcp://").split(":")
         raw = socket.create_connection((host, int(port)), 5)
         raw.settimeout(5)
@@ -156,6 +160,23 @@ def test_peer_that_never_finishes_its_greeting_is_told_about_nothing_and_holds_u
     victim.assert_lives()
     for raw in idle:
         raw.close()
+
+
+def test_a_process_of_ours_that_dies_in_its_handshake_is_no_news(tmp_path: Path) -> None:
+    """On one machine nobody else finds the socket; a warning about strangers would worry for nothing."""
+    victim = Victim(f"ipc://{tmp_path}/v")
+    try:
+        for _ in range(3):
+            raw = victim.connect()
+            raw.sendall(GREETING)
+            exactly(raw, len(GREETING))
+            raw.sendall(READY[:9])
+            raw.close()
+            victim.assert_lives()
+        assert not [one for one in victim.news if isinstance(one, ConnectionFailed)]
+    finally:
+        victim.victim.close()
+        victim.honest.close()
 
 
 def test_wrong_greeting_is_reported_in_words(victim: Victim) -> None:
