@@ -114,6 +114,7 @@ class Feed:
         self._root_table = root_table
         self._notices = notices
         self._told_stand: tuple[int, tuple[tuple[int, int], ...]] | None = None
+        self._unread: tuple[int, tuple[tuple[int, int], ...]] | None = None
         self._has_positions = producer.source is SourceClass.RE_READABLE
         self._spans: deque[_Span] = deque()
         self._unjournalled: Read | None = None
@@ -164,8 +165,10 @@ class Feed:
             if restored.position is not None:
                 self._position, self._check = restored.position, restored.check
             self._open(restored.position, restored.check)
-            if self.window.mark < self.window.next_seq:
-                self._backlog = self._reread(self.window.mark)
+            if restored.mark < self.window.mark:  # a pass starts over, and its first items are dead letters of crashes
+                self._unread = restored.mark, restored.ranges
+            if restored.mark < self.window.next_seq:
+                self._backlog = self._reread(restored.mark)
         else:
             assert self._journal is not None
             self._position = NO_POSITION if restored.position is None else restored.position
@@ -177,7 +180,7 @@ class Feed:
         self.is_open = True
 
     def _reread(self, seq: int) -> Iterator[tuple[int, Any]]:
-        """Read again what was introduced before the restart, from the mark on."""
+        """Read again what was introduced before the restart, from the mark on, which the source's position is of."""
         while seq < self.window.next_seq:
             read = self._read_source(min(BATCH_MAX, self.window.next_seq - seq), 1.0)
             self._keep_span(seq, read)
@@ -433,6 +436,7 @@ class Feed:
     def _keep_span(self, first: int, read: Read) -> None:
         if not self._has_positions or not read.items:
             return
+        self._unread = None
         last = read.items[-1] if type(read.items[-1]) in ATOMS else None
         self._spans.append(_Span(first, len(read.items), read.positions, read.next_position, last))
 
@@ -489,7 +493,7 @@ class Feed:
             self.changes.replayed += new.replayed
             self.changes.state_lost |= new.state_lost
             if self._notices is not None and self._notices.announce(new):
-                self._told_stand = self.window.mark, tuple(self.window.finished)
+                self._told_stand = self._stand()
         return bool(self.changes.attempts) and self.may_commit
 
     @property
@@ -506,12 +510,16 @@ class Feed:
     def is_changed(self) -> bool:
         """Whether the journal lags behind."""
         is_new = self._has_moved or (self._notices is not None and self.window.has_changes)
-        return bool(self.changes) or is_new or self._committed != (self.window.mark, self.window.next_seq)
+        return bool(self.changes) or is_new or self._committed != (self._stand()[0], self.window.next_seq)
+
+    def _stand(self) -> tuple[int, tuple[tuple[int, int], ...]]:
+        """Mark and ranges; the mark not above what was read again: nobody knows the source's position there."""
+        return self._unread or (self.window.mark, tuple(self.window.finished))
 
     def round(self) -> ProducerRound:
         """What the journal's next transaction holds of this producer."""
         window = self.window
-        mark, ranges = self._told_stand or (window.mark, tuple(window.finished))
+        mark, ranges = self._told_stand or self._stand()
         self._advance(mark)
         self._asked = ProducerRound(
             self.name,

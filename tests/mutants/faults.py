@@ -899,6 +899,22 @@ FAULTS = (
         (UNIT + "coordinator/test_ending.py",),
     ),
     Fault(
+        "items are read again from a mark that is not the one of the source's position",
+        "R17: a position belongs to its mark",
+        "consecution/local/feed.py",
+        "                self._backlog = self._reread(restored.mark)",
+        "                self._backlog = self._reread(self.window.mark)",
+        (UNIT + "local/test_crash_charges.py",),
+    ),
+    Fault(
+        "a mark is committed whose position nobody knows yet",
+        "R17: a position belongs to its mark",
+        "consecution/local/feed.py",
+        "        return self._unread or (self.window.mark, tuple(self.window.finished))",
+        "        return self.window.mark, tuple(self.window.finished)",
+        (UNIT + "local/test_crash_charges.py",),
+    ),
+    Fault(
         "a run that sums goes on in the middle when it is submitted again",
         "R17: the sums of a run that starts over lack nothing",
         "coordinator/consecution_coordinator/commands.py",

@@ -14,6 +14,7 @@ from consecution.executor.own import OwnValues
 from consecution.local.intake import Intake
 from consecution.process import child
 from consecution.testing.sim import Family, Fault, FlowWorld, Kind, Promise, SimWorld, Violation, scenario_of
+from consecution.testing.sim.flows import CRASH, PASS, ItemPlan, NodePlan
 from consecution.testing.sim.process import SimProcess
 from consecution.testing.sim.ticks import Ticks
 from consecution.wire.cluster.to_client import State
@@ -110,6 +111,26 @@ def test_a_topology_that_is_killed_when_all_was_done_goes_on_where_it_stood():
     assert outcomes(one) == {"completed": 20}
 
 
+def test_a_pass_that_starts_over_behind_a_dead_letter_of_a_crash_reads_each_item_under_its_own_number():
+    """1. The first item crashes until it is a dead letter, which stays. 2. A process dies. 3. It is read anew."""
+    nodes = (NodePlan("n0", PASS, ("p0",)), NodePlan("n1", PASS, ("n0",), grouping="shuffle", sums=True))
+    one = world(
+        nodes,
+        count=20,
+        bad=[ItemPlan(0, "p0", CRASH, "n0", times=2)],
+        faults=[Fault(Kind.KILL, 4.0, pick=0), Fault(Kind.KILL, 5.0, pick=1), Fault(Kind.KILL, 6.0, pick=2)],
+        has_cluster=True,
+        n_hosts=1,
+        replays_max=1,
+        spread_s=8.0,
+        storm_s=9.0,
+    )
+    one.run()
+    assert outcomes(one) == {"completed": 19, "dead": 1}
+    assert one.oracle.finished["p0", 0] == "dead"
+    assert "starts over: [('p0', 0, ((0, 1),))]" in "\n".join(one.history), "the schedule was played"
+
+
 @pytest.mark.parametrize("level", [Robustness.NONE, Robustness.REPLAY])
 def test_a_drain_waits_for_what_is_under_way_though_nobody_counts_it(level):
     """1. A slow sink has a queue. 2. The topology is drained: at NONE no item is unfinished for its producer."""
@@ -147,7 +168,7 @@ def test_a_tick_is_owed_on_the_way_that_it_takes():
     ticks.ends(7, is_good=True)
     ticks.starts(8, node.name)
     ticks.ends(8, is_good=False)
-    way = ticks._way(0, node.name)
+    way = ticks._way(0)
     assert way
     for name in way:
         ticks.comes(0, name)

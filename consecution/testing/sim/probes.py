@@ -127,12 +127,14 @@ class Probe(Node):
         pieces = value if self.plan.kind == CHUNK else [value]
         ticks = [piece for piece in pieces if piece[0] == "tick"]
         self.ticks = [number for _, number in ticks]
+        rest = [piece for piece in pieces if piece[0] != "tick"]
         for tick in ticks:
             self.oracle.ticks.comes(tick[1], self.plan.name)
-            self.push(tick)
-        if self.plan.kind == CHUNK:
-            return [piece for piece in pieces if piece[0] != "tick"]
-        return None if ticks else value
+            if rest:
+                self.oracle.ticks.joins(tick[1], self.plan.name)
+            else:
+                self.push(tick)
+        return rest if self.plan.kind == CHUNK else value if rest else None
 
     def _point(self) -> None:
         """A place at which the process may be killed."""

@@ -26,6 +26,7 @@ class Tick:
         copy: The running copy of the node that pushed it.
         node: The node's name.
         came: Nodes that it has come to.
+        joined: Nodes that pass it on no more: they made one value of it and of items.
         fails: Calls with it that have raised.
         is_owed: Its copy has ended in good order.
     """
@@ -33,6 +34,7 @@ class Tick:
     copy: int
     node: str
     came: set[str] = field(default_factory=set)
+    joined: set[str] = field(default_factory=set)
     fails: int = 0
     is_owed: bool = False
 
@@ -67,6 +69,10 @@ class Ticks:
         """One has come to a node."""
         self._ticks[number].came.add(node)
 
+    def joins(self, number: int, node: str) -> None:
+        """A node has made one value of it and of items: with them it goes on, and fails with them."""
+        self._ticks[number].joined.add(node)
+
     def fails(self, numbers: Iterable[int]) -> None:
         """A call that took these has raised."""
         for number in numbers:
@@ -86,18 +92,19 @@ class Ticks:
         for number, tick in enumerate(self._ticks):
             if not tick.is_owed or tick.fails >= self._attempts_max:
                 continue
-            missing = self._way(number, tick.node) - tick.came
+            missing = self._way(number) - tick.came
             if missing:
                 found = f"tick {number} of {tick.node} never came to {sorted(missing)}, and nothing was told of it"
                 raise Violation(Promise.ONE_OUTCOME, found)
 
-    def _way(self, number: int, node: str) -> set[str]:
+    def _way(self, number: int) -> set[str]:
         """The nodes that a tick comes to: behind the one that pushed it, along the branches that it takes."""
         found: set[str] = set()
-        ahead = [self._nodes[node]]
+        tick = self._ticks[number]
+        ahead = [self._nodes[tick.node]]
         while ahead:
             for taker in self._flow.takers(ahead.pop(), number):
                 if taker.name not in found:
                     found.add(taker.name)
-                    ahead.append(taker)
+                    ahead += [] if taker.name in tick.joined else [taker]
         return found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from consecution import Map
+from consecution import Map, Node
 from consecution.graph import Dag
 from consecution.guarantee.ids import id_maker
 from consecution.guarantee.levels import Robustness
@@ -28,13 +28,14 @@ REPLAYS_MAX = 1
 class Lives:
     """One journal, and the lives of the process that has it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node: Node | None = None) -> None:
         self.folder = folder
+        self.node = Map(abs) if node is None else node
         self.new_id = id_maker(b"lives")
         self.opened: OpenedIntake | None = None
 
     def begin(self, *, is_careful: bool = False, deaths: tuple[Death, ...] = ()) -> OpenedIntake:
-        dag = Dag.of(Map(abs), "flow")
+        dag = Dag.of(self.node, "flow")
         self.opened = open_intake(
             dag,
             plan_of(dag, [dag.entries]),
@@ -118,6 +119,39 @@ def test_an_item_is_not_charged_for_a_death_with_another_in_work_whose_root_was_
     turn(opened)
     assert lives.root_of(0)
     assert not opened.journal.dead_letters()
+
+
+class Adds(Node):
+    def process(self, item):
+        pass
+
+    def finish(self):
+        pass
+
+
+def test_a_pass_that_starts_over_behind_the_dead_letter_of_a_crash_gives_each_item_its_own_number(tmp_path):
+    """1. Item 0 kills its process until it is a dead letter. 2. Another death: the pass starts over, but for that.
+
+    The journal then has mark 0, whose position the source is opened at, and says that item 0 is finished.
+    """
+    lives = Lives(tmp_path / "journal", Adds())
+    opened = lives.begin()
+    for _ in range(1 + REPLAYS_MAX):
+        turn(opened)
+        lives.dies((lives.root_of(0), 0, 1))
+        opened = lives.begin()
+    turn(opened)
+    opened.abandon()
+    opened = lives.begin()
+    [feed] = opened.intake.feeds
+    opened.intake.commit(100.0, force=True)
+    assert feed.kept.mark == 0, "nobody knows the position of item 1 yet"
+    turn(opened)
+    out = {seq: item for load in feed.window._out.values() for seq, item in zip(load.seqs, load.items(), strict=True)}
+    assert out == {1: 11, 2: 12}
+    assert feed.kept.mark == 1
+    assert [letter.seq for letter in opened.journal.dead_letters()] == [0]
+    opened.abandon()
 
 
 SEGV = Cause("", "ExecutorDied", "killed by signal 11 (SIGSEGV)")
