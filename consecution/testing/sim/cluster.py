@@ -108,10 +108,9 @@ class SimCluster:
         # What a source read and a power cut took was never done: it is read again, and counted until then.
         has_power = not any(fault.kind is Kind.POWER for fault in self.world.scenario.faults)
         if kept.state is State.DRAINED and has_power and (status := self.look()) is not None:
-            one = status.summary
-            if one.introduced != one.completed + one.failed:
-                found = f"{one.introduced} entered, {one.completed} are completed and {one.failed} failed"
-                self.problem = f"the topology is drained, but {found}"
+            left_open = sum(feed.introduced - feed.completed - feed.failed for feed in status.feeds)
+            if left_open:
+                self.problem = f"the topology is drained, but {left_open} items that entered have no outcome"
         return not left or self._is_hasty
 
     def _submission(self) -> Submit:
