@@ -150,7 +150,7 @@ class Feed:
         Args:
             restored: What the journal knows; None for a fresh start.
             suspects: Items that the process had in work when it died, with how.
-            is_charged: There was only one, which is charged an attempt (R15).
+            is_charged: Each was alone in its process: each is charged an attempt (R15).
         """
         if restored is None:
             self._open(None, None)

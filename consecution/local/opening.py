@@ -326,7 +326,7 @@ def _keep_suspicion(
         restored: What it knows.
         suspects: Items that were in work, by producer.
         crash: How the process died.
-        is_charged: There was one suspect, which is charged an attempt (R15).
+        is_charged: Each was alone in its process: each is charged an attempt (R15).
     """
     rounds = []
     for name, seqs in suspects.items():

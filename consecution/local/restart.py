@@ -36,8 +36,8 @@ class Suspicion:
 
     Attributes:
         seqs: Items by producer.
-        is_charged: It was one item alone. A root that is settled or replaced names an item that can't be found any
-            more, but it was in work beside the others.
+        is_charged: Each process had one item alone: each of them is charged. A root that is settled or replaced names
+            an item that can't be found any more, but it was in work beside the others.
         cause: How the process died, when its death tells; None when only a slot beside the journal does.
     """
 
@@ -66,7 +66,7 @@ class InWorkFiles:
             producers: Names, in the order in which their tables were made.
             deaths: Of processes whose slots aren't here, as the newest placement tells them.
         """
-        slots = [slot for path in self._dead_slots() for slot in read_slots(path)]
+        slots = [read_slots(path) for path in self._dead_slots()]
         return suspicion_of(slots, deaths, {name: read_roots(self._table(name)) for name in producers})
 
     def alone(self, producers: Sequence[str], deaths: Sequence[Death]) -> dict[str, list[int]]:
@@ -146,30 +146,39 @@ class InWorkFiles:
 
 
 def suspicion_of(
-    slots: Sequence[InWork], deaths: Sequence[Death], tables: Mapping[str, Mapping[int, Sequence[int]]]
+    slots: Sequence[Sequence[InWork]], deaths: Sequence[Death], tables: Mapping[str, Mapping[int, Sequence[int]]]
 ) -> Suspicion:
     """Find the items that dead processes had in work.
 
     Args:
-        slots: What stood in the slots beside the journal.
-        deaths: Of other processes. One that names no root of the tables is an old one, and says nothing.
+        slots: What stood in the slots beside the journal, of each process.
+        deaths: Of processes of this journal and of others. One that names no root of the tables is an old one, and says
+            nothing.
         tables: Of each producer the items of the roots that were open.
     """
     known = {root for roots in tables.values() for root in roots}
     told = [death for death in deaths if any(root in known for root, _, _ in death.runs)]
-    slots = [*slots, *(InWork(death.runs, death.is_cut) for death in told)]
-    found: dict[str, list[int]] = {}
-    for name, roots in tables.items():
-        seqs: set[int] = set()
-        for slot in slots:
-            for root, first, count in slot.runs:
+    processes = [*slots, *([InWork(death.runs, death.is_cut)] for death in told)]
+    found: dict[str, set[int]] = {}
+    is_charged = known.issuperset(root for one in processes for slot in one for root, _, _ in slot.runs)
+    for one in filter(None, processes):
+        items = _items_of(one, tables)
+        is_charged = is_charged and len(items) == 1 and not any(slot.is_cut for slot in one)
+        for name, seq in items:
+            found.setdefault(name, set()).add(seq)
+    cause = told[-1].cause if told else None
+    return Suspicion({name: sorted(found[name]) for name in tables if name in found}, is_charged and bool(found), cause)
+
+
+def _items_of(slots: Sequence[InWork], tables: Mapping[str, Mapping[int, Sequence[int]]]) -> set[tuple[str, int]]:
+    """Give the items that a process had in work, each as (producer, seq)."""
+    found: set[tuple[str, int]] = set()
+    for slot in slots:
+        for root, first, count in slot.runs:
+            for name, roots in tables.items():
                 items = roots.get(root, ())
-                seqs.update(items if count == ALL else items[first : first + count])
-        if seqs:
-            found[name] = sorted(seqs)
-    is_one = sum(map(len, found.values())) == 1 and not any(slot.is_cut for slot in slots)
-    is_all_known = known.issuperset(root for slot in slots for root, _, _ in slot.runs)
-    return Suspicion(found, is_one and is_all_known, told[-1].cause if told else None)
+                found.update((name, seq) for seq in (items if count == ALL else items[first : first + count]))
+    return found
 
 
 def leave_cause(folder: Path, cause: Cause) -> None:

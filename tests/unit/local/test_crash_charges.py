@@ -190,6 +190,28 @@ def test_a_run_that_begins_anew_charges_the_item_that_killed_another_process(liv
     assert (letter.seq, letter.attempts, letter.cause) == (1, 1 + REPLAYS_MAX, SEGV)
 
 
+def test_two_processes_that_die_at_a_time_of_one_item_each_charge_both(lives):
+    """The schedule: two items took turns for ever, and nobody was charged (seed 84677).
+
+    1. Items 0 and 1 kill the executor with the producer and another one, at the same time, whenever they are replayed.
+    2. The next start finds one in the slot beside the journal, and is told of the other.
+    """
+    turn(lives.begin())
+    root = lives.root_of(0)
+    other = Death(50, ((root, 1, 1),), False, SEGV, 3)
+    lives.dies((root, 0, 1))
+    opened = lives.begin(deaths=(other,))
+    turn(opened)
+    [feed] = opened.intake.feeds
+    assert feed._attempts == {0: (1, True), 1: (1, True)}
+    lives.dies((lives.root_of(0), 0, 1), (lives.root_of(0), 0, 1))
+    many = Death(51, ((4711, 0, 1),), False, SEGV, 4)
+    opened = lives.begin(deaths=(other, many))
+    turn(opened)
+    [feed] = opened.intake.feeds
+    assert feed._attempts[1] == (1, True), "an old death, or one of another producer's item, charges nobody here"
+
+
 def test_a_death_of_a_pass_before_says_nothing_of_this_one(lives):
     opened = lives.begin()
     turn(opened)
