@@ -26,6 +26,16 @@ def test_a_soak_goes_on_where_it_was_ended(tmp_path, capsys):
     assert "0 failed" in out
 
 
+def test_a_seed_that_was_mended_meanwhile_still_counts_and_is_said_to_be_right_now(tmp_path, capsys):
+    file = tmp_path / "soak.json"
+    run_soak(2, file=file)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "failed": {"1": "d"}}))
+    assert run_soak(3, file=file) == 1
+    out = capsys.readouterr().out
+    assert "seed 1 (d) breaks no promise any more" in out
+    assert "1 failed" in out
+
+
 def test_a_failing_seed_becomes_small_and_its_command_repeats_it(monkeypatch, capsys):
     """With a position that runs ahead any unfinished item fails: nothing else has to be left."""
     real = Feed._advance

@@ -142,6 +142,9 @@ def run_soak(
             for seed, how in sorted(chunk.failed.items()):
                 console.print(f"seed {seed} breaks promise {how}: {Edits(seed, family).command()}", soft_wrap=True)
     for seed, how in sorted(soak.failed.items()) if shrinks else ():
+        if failure_of(Edits(seed, family)) is None:
+            console.print(f"seed {seed} ({how}) breaks no promise any more")
+            continue
         small = shrink(Edits(seed, family))
         console.print(f"seed {seed} ({how}), made small: {small.command()}", soft_wrap=True)
     counts = f"{soak.items:,} items, {soak.faults:,} faults, {len(soak.failed)} failed, {soak.seconds:,.0f} s"
