@@ -254,7 +254,7 @@ def frame_of(
 
 
 def _has_held(places: Sequence[Place] | None) -> bool:
-    return places is not None and type(places) is not array and Held in set(map(type, places))
+    return places is not None and type(places) not in (array, range) and Held in set(map(type, places))
 
 
 def _joined(
