@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 BATCH_FIRST = 64
 BATCH_MAX = 4096
+BATCH_MAX_REREAD = 2 * BATCH_MAX  # on one machine; elsewhere a batch is what a death takes, or what a frame holds
 BATCH_S = 0.02  # a batch grows while the one before took less than half of this, and shrinks when it took more
 NO_POSITION = object()
 UNPACKABLE = "consecution: this item could not be packed"
@@ -568,6 +569,20 @@ class Feed:
                 self.producer.fail(len(unjournalled.items), JournalError(message))
             self.producer.close()
             self.is_open = False
+
+
+def batch_max_of(producer: Producer, pending_max: int, *, over_processes: bool) -> int:
+    """Most items of a batch.
+
+    Args:
+        producer: What is read.
+        pending_max: Of its window.
+        over_processes: Tasks run in other processes: they work at the same time on what is in the window, if it is
+            several batches.
+    """
+    if over_processes:
+        return max(1, min(BATCH_MAX, pending_max // 4))
+    return BATCH_MAX_REREAD if producer.source is SourceClass.RE_READABLE else BATCH_MAX
 
 
 def header_of(name: str, producer: Producer) -> ProducerHeader:

@@ -16,7 +16,7 @@ from consecution.guarantee.changes import Attempt, Changes
 from consecution.guarantee.ranges import Ranges
 from consecution.guarantee.window import Window
 from consecution.journal.base import Header, ProducerRound, Round
-from consecution.local.feed import BATCH_MAX, Feed, header_of
+from consecution.local.feed import Feed, batch_max_of, header_of
 from consecution.local.intake import Intake, Tally
 from consecution.local.notices import NOBODY, Notices
 from consecution.local.receipts import Receipts
@@ -423,6 +423,5 @@ def _feed(
         notices=Notices(audience, name) if audience else None,
         # A node that holds items may need the whole window to let any of them go.
         room_min=1 if items_held(dag) else max(1, pending_max // 4),
-        # Processes work at the same time on what is in the window, if it is several batches.
-        batch_max=BATCH_MAX if link is None else max(1, min(BATCH_MAX, pending_max // 4)),
+        batch_max=batch_max_of(producer, pending_max, over_processes=link is not None),
     )

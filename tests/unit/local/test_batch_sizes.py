@@ -9,7 +9,7 @@ import pytest
 from consecution import Collect, Dag
 from consecution.guarantee.levels import Robustness
 from consecution.guarantee.window import Window
-from consecution.local.feed import BATCH_FIRST, BATCH_MAX, BATCH_S, Feed
+from consecution.local.feed import BATCH_FIRST, BATCH_MAX, BATCH_S, Feed, batch_max_of
 from consecution.local.receipts import Receipts
 from consecution.local.sending import Sending
 from consecution.plan.stages import plan_of
@@ -68,3 +68,15 @@ def test_batches_that_take_what_they_may_stay_as_they_are(feed):
 def test_batches_grow_again_once_items_are_fast(feed):
     sizes_of(feed, 12, 1.0)
     assert sizes_of(feed, 14, BATCH_S / 100, now=200.0)[-1] == BATCH_MAX
+
+
+def test_only_what_can_be_read_again_on_one_machine_comes_in_the_largest_batches():
+    again, once = as_producer(range(10)), as_producer(iter(range(10)))
+    assert batch_max_of(again, 16_384, over_processes=False) == 2 * BATCH_MAX
+    assert batch_max_of(once, 16_384, over_processes=False) == BATCH_MAX  # so much is lost by a kill (R17)
+    assert batch_max_of(again, 65_536, over_processes=True) == BATCH_MAX
+
+
+def test_over_processes_the_window_holds_several_batches():
+    assert batch_max_of(as_producer(range(10)), 100, over_processes=True) == 25
+    assert batch_max_of(as_producer(range(10)), 1, over_processes=True) == 1
