@@ -203,6 +203,8 @@ class Intake:
             return []
         except (SourceError, UserCodeError) as error:
             log.error("source failed producer=%s error=%s", feed.name, error)
+            if isinstance(error, UserCodeError):  # in a worker's log; who runs it here is told at its end
+                log.info("where it failed:", exc_info=error)
             self.error = error
             return []
         self._full = None

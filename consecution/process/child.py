@@ -28,6 +28,7 @@ from consecution.errors import (
     GraphError,
     UserCodeError,
 )
+from consecution.executor.causes import cause_of
 from consecution.flow import load, parse_address
 from consecution.graph import compare
 from consecution.guarantee.ids import SEED_BYTES, id_maker
@@ -535,6 +536,7 @@ class Executor:
             oldest_s=peer.working.awaited_s(self._now()),
             source_error=None if intake is None or intake.error is None else str(intake.error),
             source_is_code=intake is not None and isinstance(intake.error, UserCodeError),
+            source_trace="" if intake is None else _trace_of(intake.error),
             stuck=self._stuck(),
             outputs_dropped=0 if self._joint is None else self._joint.dropped,
             is_doubled=self._joint is not None and self._joint.is_doubled,
@@ -592,3 +594,10 @@ class Executor:
             return False
         is_listed = placement.member(self._transport.incarnation) is not None and not peer.is_left_out
         return is_listed and peer.has_sent_end and not self._control.has_drained
+
+
+def _trace_of(error: BaseException | None) -> str:
+    """Where a producer's code raised; empty when it wasn't code of a user."""
+    if not isinstance(error, UserCodeError) or error.__cause__ is None:
+        return ""
+    return cause_of(error.node or "", error.__cause__, None).traceback

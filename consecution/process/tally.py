@@ -32,6 +32,7 @@ class RunTally:
         state_lost: Accumulating nodes whose result isn't certain.
         source_error: Why a source in a child can't be read on.
         source_is_code: It was user code that raised there.
+        source_trace: Where in it; empty when it wasn't user code.
     """
 
     def __init__(self, level: Robustness) -> None:
@@ -39,6 +40,7 @@ class RunTally:
         self.state_lost: frozenset[str] = frozenset()
         self.source_error: str | None = None
         self.source_is_code = False
+        self.source_trace = ""
         self._level = level
         self._node_failures = 0
         self._unnumbered = 0
@@ -74,6 +76,7 @@ class RunTally:
             self._feeds = told
         if told.source_error is not None:
             self.source_error, self.source_is_code = told.source_error, told.source_is_code
+            self.source_trace = told.source_trace
 
     def audited(self, acker: int, audits_fired: int) -> None:
         """Take how many trees an acker's audit has found lost, in all; what a dead one found goes on counting.
@@ -166,7 +169,10 @@ class RunTally:
         if intake is not None and intake.error is not None:
             raise intake.error
         if self.source_error is not None:
-            raise (UserCodeError if self.source_is_code else SourceError)(self.source_error)
+            error = (UserCodeError if self.source_is_code else SourceError)(self.source_error)
+            if self.source_trace:
+                error.add_note(f"In the executor:\n{self.source_trace.rstrip()}")
+            raise error
         progress = self.progress(elapsed_s, intake)
         dropped, failures, lost = sum(feed.dropped for feed in self._feeds.feeds), self.failures, self.state_lost
         if intake is not None:

@@ -281,6 +281,7 @@ class Told:
         refused: Packets refused, in all.
         source_error: Why a source can't be read on; None when all can.
         source_is_code: User code raised it.
+        source_trace: Where in it, as Python tells it; empty when no code of a user raised.
         stuck: Links on which nothing was confirmed for `STUCK_S`.
         outputs_dropped: Items of async outputs that found no room.
         is_doubled: It took items that may have come before, from a run that began anew (R17).
@@ -301,6 +302,7 @@ class Told:
     refused: int = 0
     source_error: str | None = None
     source_is_code: bool = False
+    source_trace: str = ""
     stuck: tuple[StuckLink, ...] = ()
     outputs_dropped: int = 0
     is_doubled: bool = False

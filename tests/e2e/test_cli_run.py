@@ -199,6 +199,20 @@ def test_a_reader_that_leaves_ends_the_run_quietly_in_every_mode(process, write,
     assert shell.stderr == "codes 141 0\n"
 
 
+@pytest.mark.parametrize("mode", ["single", "processes"])
+def test_where_a_producer_s_own_code_raised_is_told_without_a_traceback(consecution, write, mode):
+    text = """
+def rows(position):
+    yield 1
+    yield 1 // (len(str(position)) - 1)  # the guilty line
+flow = Consecutor(GeneratorProducer(rows) | Map(str), journal=None)
+"""
+    run = consecution("run", write("from consecution import GeneratorProducer\n" + text), "--mode", mode)
+    assert run.wait() == 4, run.stderr
+    assert re.search(r"where: .*flow\.py, line \d+, in rows: .*the guilty line", run.stderr), run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_a_run_in_processes_says_nothing_but_its_summary(consecution, write):
     run = consecution("run", write("flow = Consecutor(range(5) | Map(str), journal=None)"), "--mode", "processes")
     assert run.wait() == 0

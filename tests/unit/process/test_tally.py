@@ -57,6 +57,17 @@ def test_a_source_that_a_child_could_not_read_on_is_raised_by_whose_fault_it_was
         kept.report(Consecutor(range(3) | Collect("kept")).dag, 0.0, None, is_finished=True)
 
 
+def test_where_a_producer_s_code_raised_in_a_child_goes_along() -> None:
+    kept = RunTally(Robustness.REPLAY)
+    trace = 'Traceback (most recent call last):\n  File "/f/flow.py", line 4, in rows\n    1 / 0\n'
+    told = Told(1, source_error="its code raised", source_is_code=True, source_trace=trace)
+    kept.told(told, None, has_feeds=True)
+    with pytest.raises(UserCodeError) as raised:
+        kept.report(Consecutor(range(3) | Collect("kept")).dag, 0.0, None, is_finished=True)
+    [note] = raised.value.__notes__
+    assert 'File "/f/flow.py", line 4, in rows' in note
+
+
 def test_what_the_audit_of_an_acker_found_goes_on_counting_when_another_takes_its_place() -> None:
     dag = Consecutor([1] | Collect("kept")).dag
     kept = RunTally(Robustness.REPLAY)
