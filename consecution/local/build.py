@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from consecution.clock import SystemClock
-from consecution.executor.core import ExecutorCore, Journalled
+from consecution.executor.core import ExecutorCore
 from consecution.executor.door import DoorRunner, doors_in
+from consecution.executor.events import Journalled
 from consecution.executor.own import OwnValues
 from consecution.executor.runner import StageRunner
 from consecution.guarantee.ids import SEED_BYTES, id_maker

@@ -19,7 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from consecution.errors import ConsecutionError
-from consecution.executor.core import (
+from consecution.executor.events import (
     Arrived,
     Credit,
     Instruction,

@@ -13,15 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from consecution.executor.core import (
-    Arrived,
-    Credit,
-    Event,
-    ExecutorCore,
-    Instruction,
-    Send,
-    Taken,
-)
+from consecution.executor.events import Arrived, Credit, Event, Instruction, Send, Taken
 from consecution.local.stall import place_in_words
 from consecution.local.working import Working
 from consecution.producers.bell import Bell
@@ -31,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from consecution.clock import Clock
+    from consecution.executor.core import ExecutorCore
     from consecution.executor.door import TaskRunner
     from consecution.guarantee.messages import Cause, Incarnation
     from consecution.journal.slots import Slots

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from consecution.errors import SourceError, UserCodeError
-from consecution.executor.core import NodeFailed
+from consecution.executor.events import NodeFailed
 from consecution.guarantee.levels import Robustness
 from consecution.journal.base import JournalFull, Round
 from consecution.local.notices import NOBODY
@@ -23,7 +23,7 @@ from consecution.report import Failure
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from consecution.executor.core import Message
+    from consecution.executor.events import Message
     from consecution.guarantee.messages import Init, Sum
     from consecution.journal.base import Journal
     from consecution.local.feed import Feed

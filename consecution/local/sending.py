@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from consecution.executor.causes import cause_of
-from consecution.executor.core import CREDIT_ITEMS, Message
+from consecution.executor.core import CREDIT_ITEMS
 from consecution.executor.frames import Frame
 from consecution.executor.outputs import Outlet
 from consecution.guarantee.messages import Fail, Init, Sum
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from consecution.executor.columns import Place
+    from consecution.executor.events import Message
     from consecution.graph import Dag
     from consecution.guarantee.messages import Cause, Incarnation
     from consecution.guarantee.window import Batch

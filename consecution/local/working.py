@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from consecution.errors import UserCodeError
 from consecution.executor.causes import cause_of
-from consecution.executor.core import Kind, Ran, Work
+from consecution.executor.events import Kind, Ran, Work
 from consecution.executor.own import OWN_BATCH_MAX
 from consecution.executor.runner import StageRunner
 from consecution.journal.slots import runs_of_codes

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from consecution.errors import CapacityError, CodecError, ProtocolError
 from consecution.executor.causes import cause_of
-from consecution.executor.core import (
+from consecution.executor.core import ExecutorCore
+from consecution.executor.door import DoorRunner
+from consecution.executor.events import (
     Arrived,
     Credit,
-    ExecutorCore,
     Instruction,
     Journalled,
     Judged,
@@ -33,7 +34,6 @@ from consecution.executor.core import (
     Taken,
     Tell,
 )
-from consecution.executor.door import DoorRunner
 from consecution.executor.frames import EndMark, FlushMark, Frame
 from consecution.executor.own import OwnValues
 from consecution.executor.runner import StageRunner
@@ -60,9 +60,9 @@ from consecution.wire.placement import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from consecution.executor.core import Work
     from consecution.executor.door import TaskRunner
     from consecution.executor.event_loop import VirtualTime
+    from consecution.executor.events import Work
     from consecution.executor.frames import Code
     from consecution.graph import Dag
     from consecution.journal.slots import Slots

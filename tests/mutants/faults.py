@@ -1078,7 +1078,7 @@ FAULTS = (
     Fault(
         "a batch that is tried item by item counts as one call",
         "A call is hung when it takes too long, not when many do",
-        "consecution/executor/runner.py",
+        "consecution/executor/sweep.py",
         "        self._base = iter(items)  # another call, for `marker`\n",
         "",
         (UNIT + "local/test_calls.py",),

@@ -6,7 +6,8 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from consecution import Consecutor
-from consecution.executor.core import Arrived, Credit, ExecutorCore, Judged, Send, Taken, Tell
+from consecution.executor.core import ExecutorCore
+from consecution.executor.events import Arrived, Credit, Judged, Send, Taken, Tell
 from consecution.executor.frames import EndMark, Frame
 from consecution.executor.own import OwnValues
 from consecution.executor.runner import StageRunner
@@ -22,7 +23,7 @@ from consecution.values import snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from consecution.executor.core import Instruction
+    from consecution.executor.events import Instruction
     from consecution.guarantee.messages import Root
 
 EXECUTOR, PRODUCER, OTHER, OWN = 11, 12, 13, 100

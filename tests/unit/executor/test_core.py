@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from consecution import Chunk, Filter, Map, Node
-from consecution.executor.core import Arrived, Kind, Lost, NodeFailed
+from consecution.executor.events import Arrived, Kind, Lost, NodeFailed
 from consecution.executor.frames import EndMark, Frame
 from consecution.guarantee.levels import Robustness
 from consecution.guarantee.messages import Sum

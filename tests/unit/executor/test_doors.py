@@ -6,18 +6,9 @@ import pytest
 
 from consecution import Consecutor, Map, Node
 from consecution.executor.booking import Outcome
-from consecution.executor.core import (
-    DOOR_ITEMS_MAX,
-    Arrived,
-    Credit,
-    ExecutorCore,
-    Journalled,
-    Kind,
-    Ran,
-    TaskEnded,
-    Tell,
-)
+from consecution.executor.core import DOOR_ITEMS_MAX, ExecutorCore
 from consecution.executor.door import DoorRunner, doors_in
+from consecution.executor.events import Arrived, Credit, Journalled, Kind, Ran, TaskEnded, Tell
 from consecution.executor.frames import EndMark, Frame
 from consecution.executor.own import OwnValues
 from consecution.guarantee.levels import Robustness

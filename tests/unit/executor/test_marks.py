@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consecution import Map
-from consecution.executor.core import Arrived
+from consecution.executor.events import Arrived
 from consecution.executor.frames import FlushMark, Frame
 from tests.unit.executor.harness import PRODUCER, Harness
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from consecution import Chunk, Collect, Filter, FlatMap, Map, Node
-from consecution.executor.core import Arrived
+from consecution.executor.events import Arrived
 from consecution.executor.frames import EndMark, FlushMark, Frame
 from consecution.guarantee.levels import Robustness
 from consecution.guarantee.messages import Sum

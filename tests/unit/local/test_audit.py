@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from consecution import Chunk, Collect, Consecutor, Map, Node, Pusher
-from consecution.executor.core import Arrived
+from consecution.executor.events import Arrived
 from consecution.executor.frames import Frame
 from consecution.local.build import build
 from consecution.testing.clock import ManualClock

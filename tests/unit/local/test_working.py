@@ -7,7 +7,7 @@ from array import array
 import pytest
 
 from consecution.executor.booking import Outcome
-from consecution.executor.core import Kind, Work
+from consecution.executor.events import Kind, Work
 from consecution.executor.frames import INDEX_BITS, Frame
 from consecution.journal.slots import CrashSlots, read_slots
 from consecution.local.working import Working, runs_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consecution import Consecutor, Map
-from consecution.executor.core import Arrived
+from consecution.executor.events import Arrived
 from consecution.executor.frames import EndMark
 from consecution.guarantee.ids import id_maker
 from consecution.guarantee.levels import Robustness
