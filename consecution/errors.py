@@ -5,7 +5,24 @@ Every message says what happened, where, what was expected and what to do.
 
 from __future__ import annotations
 
+import sys
+
 REPR_CHARS_MAX = 200
+
+
+class Unwinding(BaseException):
+    """Ends more than an item, and goes through user code to whoever waits for it; nobody's failure."""
+
+
+def user_errors() -> tuple[type[BaseException], ...]:
+    """What to catch round user code: whatever is in flight, if it is a failure of what that code works on.
+
+    A function, for ``except user_errors()`` asks only when something was raised. Not every failure is an `Exception`:
+    an extension in Rust panics, some libraries tell of a time that is over, and ``sys.exit()`` in a node, by others.
+    Ctrl-C, a generator that is being closed and our own `Unwinding` pass.
+    """
+    passes = isinstance(sys.exception(), (KeyboardInterrupt, GeneratorExit, Unwinding))
+    return () if passes else (BaseException,)
 
 
 def short_repr(value: object) -> str:
@@ -16,7 +33,7 @@ def short_repr(value: object) -> str:
     """
     try:
         text = repr(value)
-    except Exception as error:  # a user's __repr__ is user code
+    except user_errors() as error:  # a user's __repr__ is user code
         return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     return text if len(text) <= REPR_CHARS_MAX else text[: REPR_CHARS_MAX - 4] + " ..."
 

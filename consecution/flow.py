@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from consecution.errors import GraphError, short_repr
+from consecution.errors import GraphError, Unwinding, short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ _SUFFIX = ".py"
 _NAMES_OF_MAIN = ("__main__", "__mp_main__")  # multiprocessing gives it the second one wherever it is imported
 
 
-class FlowLoaded(BaseException):
+class FlowLoaded(Unwinding):
     """The flow is loaded as far as its first ``run``, ``consume`` or ``start``. Only the loader catches it.
 
     Args:
@@ -333,9 +333,12 @@ def find_address(wanted: object, kind: str = "Consecutor") -> FlowAddress:
 
 
 def _name_in(module: ModuleType, wanted: object) -> str | None:
-    """The global of a module that is this very object; public names first."""
+    """The global of a module that is this very object: the first one, a public one if there is any.
+
+    The first, for what comes later may be of a part that isn't run where the flow is loaded: ``for each in flows:``.
+    """
     names = [name for name, value in list(getattr(module, "__dict__", {}).items()) if value is wanted]
-    return min(names, key=lambda name: (name.startswith("_"), name)) if names else None
+    return min(names, key=lambda name: name.startswith("_"), default=None)
 
 
 def _place_of_main(module: ModuleType) -> str | None:

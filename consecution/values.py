@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from consecution.errors import UserCodeError, short_repr
+from consecution.errors import UserCodeError, short_repr, user_errors
 from consecution.wire.codec import DISK, Codec, default_codec
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def keep(items: list[Any]) -> Snapshot:
     return _Kept(items)
 
 
-def copy_items(items: Sequence[Any], fail: Callable[[int, Exception], None]) -> tuple[list[Any], list[int]]:
+def copy_items(items: Sequence[Any], fail: Callable[[int, BaseException], None]) -> tuple[list[Any], list[int]]:
     """Give copies of items, as `copy_item` makes them, and their positions.
 
     Args:
@@ -244,7 +244,7 @@ def copy_items(items: Sequence[Any], fail: Callable[[int, Exception], None]) -> 
     for position, item in enumerate(items):
         try:
             copies.append(copy_item(item))
-        except Exception as error:  # a user's __deepcopy__ is user code
+        except user_errors() as error:  # a user's __deepcopy__ is user code
             fail(position, error)
         else:
             positions.append(position)
@@ -268,7 +268,7 @@ def copy_item(item: Any) -> Any:
         return item
     try:
         return _copy(item, NESTED_MAX)
-    except Exception as error:  # __deepcopy__ and __reduce__ are user code
+    except user_errors() as error:  # __deepcopy__ and __reduce__ are user code
         message = (
             f"an item that goes to several branches can't be copied: {type(error).__name__}: {error}; "
             "expected plain values, or a class that copy.deepcopy can copy; push plain values, give the class a "
@@ -298,7 +298,7 @@ def _copy(item: Any, depth_left: int) -> Any:
 def _copy_or_itself(item: Any) -> Any:
     try:
         return copy.deepcopy(item)
-    except Exception:  # __deepcopy__ and __reduce__ are user code; `snapshot` says what its replay gets
+    except user_errors():  # __deepcopy__ and __reduce__ are user code; `snapshot` says what its replay gets
         return item
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from typing import TYPE_CHECKING, Any
 
-from consecution.executor.causes import user_errors
+from consecution.errors import user_errors
 
 if TYPE_CHECKING:
     import asyncio

@@ -124,8 +124,8 @@ class Booking:
 
     def _fail_key(
         self, node: int, items: list[Any], places: Sequence[Place] | None
-    ) -> Callable[[int, Exception], None]:
-        def fail(position: int, error: Exception) -> None:
+    ) -> Callable[[int, BaseException], None]:
+        def fail(position: int, error: BaseException) -> None:
             self.fail(node, position if places is None else places[position], error, items[position])
 
         return fail

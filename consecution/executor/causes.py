@@ -10,7 +10,7 @@ import platform
 import traceback
 from typing import TYPE_CHECKING
 
-from consecution.errors import short_repr
+from consecution.errors import short_repr, user_errors
 from consecution.guarantee.messages import Cause
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def cause_of(node: str, error: BaseException, value: object) -> Cause:
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
         message = str(error)
-    except Exception as broken:  # a user's __str__ is user code
+    except user_errors() as broken:  # a user's __str__ is user code
         message = f"<{name} whose text raised {type(broken).__name__}>"
     return Cause(
         node=node,
@@ -47,17 +47,6 @@ def cause_of(node: str, error: BaseException, value: object) -> Cause:
         host=host,
         process=process,
     )
-
-
-def user_errors() -> tuple[type[BaseException], ...]:
-    """What user code raises that is a failure of its item.
-
-    A function, for ``except`` asks only when something was raised: asyncio takes a tenth of the time in which an
-    executor starts, and most need it never.
-    """
-    import asyncio
-
-    return (Exception, SystemExit, asyncio.CancelledError)
 
 
 def where_we_are() -> tuple[str, int]:
@@ -72,7 +61,7 @@ def _users_traceback(error: BaseException) -> str:
         start = start.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, start, limit=-20))
-    except Exception as broken:  # a user's __str__ again
+    except user_errors() as broken:  # a user's __str__ again
         return f"<traceback can't be formatted: {type(broken).__name__}>"
     return text if len(text) <= TRACEBACK_CHARS_MAX else "... " + text[4 - TRACEBACK_CHARS_MAX :]
 

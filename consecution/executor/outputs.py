@@ -16,7 +16,7 @@ from operator import countOf
 from typing import TYPE_CHECKING, Any, TypeAlias
 from zlib import crc32
 
-from consecution.errors import UserCodeError, short_repr
+from consecution.errors import UserCodeError, short_repr, user_errors
 from consecution.executor.codes import chosen_places, codes_through, simple_codes
 from consecution.executor.columns import Held, parts_of
 from consecution.executor.frames import INDEX_BITS, INDEX_MASK, Frame
@@ -120,7 +120,9 @@ class Outlet:
         self._owners = [places[task] for task in of_partitions]
         self._owner_of = {kind: _OwnersOfKeys(self._owners) for kind in CACHED_KINDS}
 
-    def share(self, items: list[Any], places: Sequence[Place] | None, fail: Callable[[int, Exception], None]) -> Shares:
+    def share(
+        self, items: list[Any], places: Sequence[Place] | None, fail: Callable[[int, BaseException], None]
+    ) -> Shares:
         """Deal values to tasks.
 
         Args:
@@ -142,7 +144,7 @@ class Outlet:
         return self._shuffled(items, places)
 
     def _copies(
-        self, items: list[Any], places: Sequence[Place] | None, fail: Callable[[int, Exception], None]
+        self, items: list[Any], places: Sequence[Place] | None, fail: Callable[[int, BaseException], None]
     ) -> Shares:
         """Copies for all tasks but the last, so that tasks never see each other's edits."""
         shares: Shares = []
@@ -168,7 +170,7 @@ class Outlet:
         return shares
 
     def _by_key(
-        self, items: list[Any], places: Sequence[Place] | None, fail: Callable[[int, Exception], None]
+        self, items: list[Any], places: Sequence[Place] | None, fail: Callable[[int, BaseException], None]
     ) -> Shares:
         owners = self._owners_at_once(items) if self._grouping == KEY else None
         if owners is None:
@@ -192,16 +194,16 @@ class Outlet:
             if len(kinds) != 1 or not kinds <= CACHED_KINDS:
                 return None
             return bytes(map(self._owner_of[kinds.pop()].__getitem__, keys))
-        except Exception:  # the key function is user code: one by one it is seen whose fault it is
+        except user_errors():  # the key function is user code: one by one it is seen whose fault it is
             return None
 
-    def _owners_one_by_one(self, items: list[Any], fail: Callable[[int, Exception], None]) -> bytes:
+    def _owners_one_by_one(self, items: list[Any], fail: Callable[[int, BaseException], None]) -> bytes:
         """As `_owners_at_once`; `NOBODY` for a value whose key can't be had, which is told to ``fail``."""
         owners = bytearray()
         for position, item in enumerate(items):
             try:
                 owners.append(self._owner(self._key(item)))
-            except Exception as error:  # an unhashable key is the item's fault
+            except user_errors() as error:  # an unhashable key is the item's fault
                 fail(position, self._no_key(item, error))
                 owners.append(NOBODY)
         return bytes(owners)
@@ -218,7 +220,7 @@ class Outlet:
         self._sent[chosen] += 1
         return chosen
 
-    def _no_key(self, item: object, error: Exception) -> UserCodeError:
+    def _no_key(self, item: object, error: BaseException) -> UserCodeError:
         message = (
             f"the key of an item for node {self._node!r} can't be had: {type(error).__name__}: {error}; "
             f"the item was {short_repr(item)}; a key must be a plain value"

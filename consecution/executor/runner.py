@@ -19,9 +19,9 @@ import logging
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from consecution.errors import OutputClosed, UserCodeError
+from consecution.errors import OutputClosed, UserCodeError, user_errors
 from consecution.executor.booking import Booking
-from consecution.executor.causes import cause_of, user_errors
+from consecution.executor.causes import cause_of
 from consecution.executor.columns import Held, InWork
 from consecution.executor.hooks import Hooks
 from consecution.executor.runtime import Context, Runtime

@@ -15,9 +15,9 @@ import logging
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
+from consecution.errors import user_errors
 from consecution.executor.awaiting import returned_message
 from consecution.executor.batching import run_batch
-from consecution.executor.causes import user_errors
 from consecution.executor.columns import compose
 from consecution.executor.runtime import Context
 from consecution.executor.segments import (
@@ -373,10 +373,10 @@ class Sweep:
 
         return emit
 
-    def fail_copy(self, place: int, places: Sequence[Place] | None) -> Callable[[int, Exception], None]:
+    def fail_copy(self, place: int, places: Sequence[Place] | None) -> Callable[[int, BaseException], None]:
         """Fail single values of a column of a node, by their position, that can't be copied for one of several."""
 
-        def fail(position: int, error: Exception) -> None:
+        def fail(position: int, error: BaseException) -> None:
             self._books.fail(place, position if places is None else places[position], error, None)
 
         return fail

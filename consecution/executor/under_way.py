@@ -18,8 +18,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from consecution.errors import user_errors
 from consecution.executor.awaiting import AwaitingNode, ItemInWork
-from consecution.executor.causes import user_errors
 from consecution.executor.columns import Held, parts_of
 from consecution.executor.runtime import Context
 from consecution.graph import FlatMap
@@ -69,7 +69,7 @@ class UnderWay:
         wiring: Wiring,
         *,
         emit: Callable[[int], Callable[[Any, Place, str], None]],
-        fail_copy: Callable[[int, Sequence[Place] | None], Callable[[int, Exception], None]],
+        fail_copy: Callable[[int, Sequence[Place] | None], Callable[[int, BaseException], None]],
         sweep: Callable[[int], None],
         now: Callable[[], float],
         note: Callable[[Sequence[Origin]], None] | None,

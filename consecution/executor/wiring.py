@@ -92,7 +92,7 @@ class Wiring:
         key: OutputKey,
         items: list[Any],
         places: Sequence[Place] | None,
-        fail: Callable[[int, Exception], None],
+        fail: Callable[[int, BaseException], None],
     ) -> None:
         """Append values to all columns that follow an output; all but one get copies.
 
@@ -114,7 +114,7 @@ class Wiring:
         targets: Sequence[Column],
         items: list[Any],
         places: Sequence[Place] | None,
-        fail: Callable[[int, Exception], None],
+        fail: Callable[[int, BaseException], None],
     ) -> None:
         if ATOMS.issuperset(map(type, items)):
             for column in targets:

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from consecution.errors import ConsecutionError, JournalError, SourceError, UserCodeError, short_repr
+from consecution.errors import ConsecutionError, JournalError, SourceError, UserCodeError, short_repr, user_errors
 from consecution.executor.causes import cause_of
 from consecution.executor.frames import EndMark, FlushMark
 from consecution.guarantee.changes import Changes
@@ -336,7 +336,7 @@ class Feed:
             return self.producer.read(items_max, wait_s)
         except ConsecutionError:
             raise
-        except (Exception, SystemExit) as error:
+        except user_errors() as error:
             message = f"producer {self.name!r} raised {type(error).__name__}: {error}; what was read before goes on"
             raise UserCodeError(message, node=self.name) from error
 

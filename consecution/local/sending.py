@@ -192,7 +192,7 @@ class Sending:
 
             def fail(
                 position: int,
-                error: Exception,
+                error: BaseException,
                 items: list[Any] = items,
                 places: Sequence[Place] | None = places,
                 outlet: Outlet = outlet,
@@ -214,7 +214,7 @@ class Sending:
             return batch.items.copy(), None
         name = self._names[outlet.node_place]
 
-        def fail(place: int, error: Exception) -> None:
+        def fail(place: int, error: BaseException) -> None:
             fails.append(Fail(batch.root, (place,), cause_of(name, error, batch.items[place])))
 
         return copy_items(batch.items, fail)

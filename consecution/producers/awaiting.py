@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from consecution.errors import UserCodeError
+from consecution.errors import UserCodeError, user_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ class AsyncFeed:
     def __init__(self, iterator: AsyncIterator[Any], label: str) -> None:
         self._iterator = iterator
         self._label = label
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._is_over = False
         self._is_told = False  # the end, or the error that is the end
         self._lock = threading.Lock()  # what is there, and the descriptor, change together
@@ -118,7 +118,7 @@ class AsyncFeed:
                         self._room.clear()
                 if self._is_full:
                     await self._room.wait()
-        except Exception as error:
+        except user_errors() as error:
             self._error = error
         with self._lock:
             self._is_over = True

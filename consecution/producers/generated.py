@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from consecution.clock import SYSTEM_CLOCK, Clock
-from consecution.errors import SourceError, UserCodeError, short_repr
+from consecution.errors import SourceError, UserCodeError, short_repr, user_errors
 from consecution.producers.anchors import Anchors
 from consecution.producers.pacing import Paced
 
@@ -108,7 +108,7 @@ class GeneratedReader:
             iterator: Iterator[Any] = iter(given)
         except SourceError:
             raise
-        except Exception as error:
+        except user_errors() as error:
             raise user_error(self._label, error) from error
         return Paced(iterator, self._label, self._clock)
 

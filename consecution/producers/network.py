@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from consecution.errors import short_repr
+from consecution.errors import short_repr, user_errors
 from consecution.producers.base import Producer, Read
 from consecution.producers.json_items import Bad
 
@@ -106,7 +106,7 @@ def key_maker(key: str | Callable[[Any], object] | None) -> Callable[[Any], str]
     def find(item: Any) -> str:
         try:
             found = key(item) if callable(key) else cast("dict[str, object]", item)[key]
-        except Exception as error:  # the function is user code, and the item is anything
+        except user_errors() as error:  # the function is user code, and the item is anything
             reason = f"the item has no idempotency key: {type(error).__name__}: {error}"
             raise Bad(reason) from error
         if isinstance(found, (str, int)):

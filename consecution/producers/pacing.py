@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from consecution.errors import UserCodeError
+from consecution.errors import UserCodeError, user_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ class Paced:
         self._monotonic = clock.monotonic
         self._slice_s = slice_s
         self._limit = 1
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._is_over = False
         self._was_told = False
 
@@ -53,7 +53,7 @@ class Paced:
             limit = min(self._limit, items_max)
             try:
                 self._take(items, limit)
-            except Exception as raised:
+            except user_errors() as raised:
                 self._is_over = True
                 self._error = raised
         if self._error is not None and not items:

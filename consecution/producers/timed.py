@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from consecution.clock import SYSTEM_CLOCK, Clock
-from consecution.errors import GraphError, SourceError, UserCodeError, short_repr
+from consecution.errors import GraphError, SourceError, UserCodeError, short_repr, user_errors
 from consecution.producers.base import NOTHING_YET, Producer, Read, SourceClass
 from consecution.producers.schedule import Cron, Interval
 
@@ -228,7 +228,7 @@ class TimedProducer(Producer):
             if inspect.isgenerator(given):
                 self._pushed.extend(given)
                 given = None
-        except Exception as error:
+        except user_errors() as error:
             msg = f"producer {self.label!r}: its code raised {type(error).__name__}: {error}; it was due at {self.due}"
             raise UserCodeError(msg, node=self.label) from error
         if given is not None:

@@ -11,7 +11,7 @@ from datetime import datetime, time
 from enum import Enum
 from typing import TypeAlias
 
-from consecution.errors import short_repr
+from consecution.errors import short_repr, user_errors
 from consecution.wire.extensions import CONTAINERS, NATIVE, WRITERS, ZoneRefused, write_zone
 
 Fits: TypeAlias = Callable[[object], bool]
@@ -47,7 +47,7 @@ def _descend(
     if kind in plains:
         try:
             inner = plains[kind](value)
-        except Exception as error:  # user code: it is the culprit, and its error is the explanation
+        except user_errors() as error:  # user code: it is the culprit, and its error is the explanation
             return path, f"to_plain of {kind.__qualname__} raised {type(error).__name__}: {error}"
         return _descend(inner, f"{path}.<{kind.__qualname__}>", fits, plains, depth_left - 1, (*above, id(value)))
     parts = _parts(value, path)

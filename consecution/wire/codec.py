@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgpack import ExtType, Packer, Unpacker, unpackb  # type: ignore[import-untyped]
 
-from consecution.errors import CodecError
+from consecution.errors import CodecError, user_errors
 from consecution.guarantee.batch_ends import BatchEnd
 from consecution.wire.blame import find_blame
 from consecution.wire.extensions import (
@@ -273,7 +273,7 @@ class Codec:
         """
         try:
             return self._pack(value, limits or self._limits)
-        except Exception as error:
+        except user_errors() as error:
             raise self._blame(value, error) from error
 
     def pack_items(
@@ -293,7 +293,7 @@ class Codec:
         try:
             batch = items if type(items) is list else list(items)
             return self._pack(batch, limits or self._limits, is_buffer_free=is_buffer_free)
-        except Exception as error:
+        except user_errors() as error:
             for index, part in enumerate(self.pack_each(items, limits=limits)):
                 if isinstance(part, CodecError):
                     raise ItemNotPackable(str(part), path=part.path, index=index) from error
@@ -304,7 +304,7 @@ class Codec:
         """Give a batch's bytes, or None at once when some item can't be packed: for who has another way."""
         try:
             return self._pack(items, limits or self._limits)
-        except Exception:  # whatever it is, including user code in to_plain, the caller's other way decides
+        except user_errors():  # whatever it is, including user code in to_plain, the caller's other way decides
             return None
 
     def pack_each(self, items: Sequence[object], *, limits: Limits | None = None) -> list[bytes | CodecError]:
@@ -337,7 +337,7 @@ class Codec:
             elif self._fast_reader is not None:
                 try:
                     return self._fast_reader(ext_hook=reading.read_view).decode(data), reading
-                except Exception:  # whatever it is, the reference finds it again, and says what it is
+                except user_errors():  # whatever it is, the reference finds it again, and says what it is
                     reading = _Reading(self._names, limits)
             try:
                 return reading.read(data), reading
@@ -345,7 +345,7 @@ class Codec:
                 reading.depth = reading.held = reading.containers = 0
                 reading.options["unicode_errors"] = "surrogatepass"
                 return reading.read(data), reading
-        except Exception as error:  # MemoryError, RecursionError, from_plain of the user: bytes must never hurt more
+        except user_errors() as error:  # MemoryError, a user's from_plain: bytes must never hurt more
             message = f"bytes that are no packed value: {type(error).__name__}: {error}"
             raise CodecError(message) from error
 
@@ -413,7 +413,7 @@ class Codec:
         bench = self._bench()
         return join_items(sorted([bench.pack(element) for element in value]))
 
-    def _blame(self, value: object, error: Exception) -> CodecError:
+    def _blame(self, value: object, error: BaseException) -> CodecError:
         if isinstance(error, _OverLimit):
             return CodecError(f"item can't be packed: {error}; push it in parts")
         path, reason = find_blame(value, "item", self._fits, self._plains, DEPTH_MAX)
@@ -424,7 +424,7 @@ class Codec:
     def _fits(self, value: object) -> bool:
         try:
             self._pack(value, DISK)
-        except Exception:  # the question is only whether it can be packed; the reason is found elsewhere
+        except user_errors():  # the question is only whether it can be packed; the reason is found elsewhere
             return False
         return True
 

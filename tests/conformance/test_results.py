@@ -59,6 +59,9 @@ def test_an_unordered_async_node_gives_every_value(run: Runner) -> None:
         (results.stop_iteration_in_class, [0, 2, 3, 4], "StopIteration"),
         (results.stop_iteration_in_batch, [0, 2, 3, 4], "StopIteration"),
         (results.system_exit, [0, 2, 3], "SystemExit"),
+        (results.panic_in_map, [0, 2, 3], "tests.conformance.flows.results.Panic"),
+        (results.panic_in_async, [0, 2, 3], "tests.conformance.flows.results.Panic"),
+        (results.panic_in_batch, [0, 2, 3], "tests.conformance.flows.results.Panic"),
         (results.recursion, [0, 2, 3], "RecursionError"),
     ],
 )
@@ -72,6 +75,14 @@ def test_what_a_node_raises_fails_the_item_in_work_alone(
     assert failure.cause is not None
     assert failure.cause.exception == exception
     assert not report
+
+
+def test_a_key_function_that_panics_fails_its_item_alone(run: Runner) -> None:
+    report = run(results.panic_in_key)
+    assert sorted(report.collected["out"]) == [0, 2, 3]
+    [failure] = report.failures
+    assert failure.cause is not None
+    assert "Panic: index out of bounds" in failure.cause.message
 
 
 def test_async_nodes_run_where_a_loop_runs_already(run: Runner) -> None:

@@ -239,6 +239,11 @@ def test_an_object_of_a_loaded_file_is_found_by_identity(write):
     assert find_address(load_thing(address)) == FlowAddress(address.place, "one")
 
 
+def test_the_first_of_several_names_is_taken_for_the_others_may_not_be_there_elsewhere(write):
+    address = write("flow_q.py", "one = Thing()\nfor each in (one,):\n    pass\n")
+    assert find_address(load_thing(FlowAddress(address.place, "one"))) == FlowAddress(address.place, "one")
+
+
 def test_an_imported_module_is_preferred_to_main(monkeypatch):
     thing = Thing()
     monkeypatch.setattr(sys.modules["__main__"], "mine", thing, raising=False)

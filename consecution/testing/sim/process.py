@@ -12,7 +12,7 @@ from collections import deque
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-from consecution.errors import ConsecutionError
+from consecution.errors import ConsecutionError, Unwinding
 from consecution.executor.event_loop import VirtualTime
 from consecution.guarantee.ids import id_maker
 from consecution.process.acker import AckerProcess
@@ -44,7 +44,7 @@ EPOCH_S = 1e9
 SIGSEGV = -11
 
 
-class Killed(BaseException):  # no Exception: user code must not catch it
+class Killed(Unwinding):
     """The process in which this is raised is dead."""
 
 

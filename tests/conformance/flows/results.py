@@ -18,6 +18,10 @@ def plus_one(item: int) -> int:
     return item + 1
 
 
+def minus_one(item: int) -> int:
+    return item - 1
+
+
 def twice(item: int) -> Iterator[int]:
     yield item
     yield item * 10
@@ -216,6 +220,42 @@ class Exits(Node):
 
 def system_exit() -> Consecutor:
     return of(Exits(), replays_max=0)
+
+
+class Panic(BaseException):
+    """As an extension written in Rust raises: no Exception, so that code passes it on."""
+
+
+def panics(item: int) -> int:
+    if item == 1:
+        raise Panic("index out of bounds")
+    return item
+
+
+def panic_in_map() -> Consecutor:
+    return of(Map(panics), replays_max=0)
+
+
+async def panics_later(item: int) -> int:
+    await asyncio.sleep(0)
+    return panics(item)
+
+
+def panic_in_async() -> Consecutor:
+    return of(Map(panics_later), replays_max=0)
+
+
+class PanicsInBatch(Node):
+    def process_batch(self, items: list[int]) -> list[int]:
+        return [panics(item) for item in items]
+
+
+def panic_in_batch() -> Consecutor:
+    return of(PanicsInBatch(), replays_max=0)
+
+
+def panic_in_key() -> Consecutor:
+    return of(Map(plus_one, parallelism=2, key=panics) | Map(minus_one, parallelism=1), replays_max=0)
 
 
 def deep(item: int) -> int:

@@ -121,6 +121,33 @@ def test_items_before_an_error_come_first() -> None:
         producer.close()
 
 
+class PanicError(BaseException):
+    """As an extension written in Rust raises."""
+
+
+@pytest.mark.parametrize("error", [PanicError("no more"), SystemExit("no more")])
+def test_items_before_what_is_no_exception_come_first(error) -> None:
+    def failing(position: int) -> Iterator[int]:
+        yield 1
+        yield 2
+        raise error
+
+    async def failing_later(position: int) -> AsyncIterator[int]:
+        yield 1
+        yield 2
+        raise error
+
+    for producer in (GeneratorProducer(failing), IterableProducer(failing(0)), GeneratorProducer(failing_later)):
+        producer.open()
+        given: list[int] = []
+        while len(given) < 2:
+            given += producer.read(10, 5.0).items
+        with pytest.raises(UserCodeError, match=f"its code raised {type(error).__name__}: no more"):
+            producer.read(10, 5.0)
+        assert given == [1, 2]
+        producer.close()
+
+
 def test_an_async_error_comes_after_the_items_before_it() -> None:
     async def failing(position: int) -> AsyncIterator[int]:
         yield 1
