@@ -34,10 +34,28 @@ class Failure:
 
     def __str__(self) -> str:
         """One line that names the item, the node and the cause."""
-        what = f"item {self.seq} of {self.producer}" if self.seq >= 0 else f"a value of {self.producer}"
-        if self.cause is None:
-            return f"{what} failed"
-        return f"{what} failed at node {self.cause.node!r}: {self.cause.exception}: {self.cause.message}"
+        failed = what_failed(self.producer, self.seq, self.cause, has_item=self.item is not None)
+        return failed if self.cause is None else f"{failed}: {self.cause.exception}: {self.cause.message}"
+
+
+def what_failed(producer: str, seq: int, cause: Cause | None, *, has_item: bool) -> str:
+    """Say what failed, and at which node.
+
+    Args:
+        producer: As of `Failure`.
+        seq: As of `Failure`.
+        cause: As of `Failure`.
+        has_item: There is something that it failed with; a ``teardown`` or a producer's ``close`` has nothing.
+
+    >>> what_failed("rows", 3, None, has_item=True)
+    'item 3 of rows failed'
+    """
+    what = f"item {seq} of {producer}" if seq >= 0 else f"a value of {producer}"
+    if cause is None:
+        return f"{what} failed"
+    if seq < 0 and not has_item and cause.node == producer:
+        return f"{producer} failed outside of any item"
+    return f"{what} failed at node {cause.node!r}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from consecution.cli.console import as_plain
+from consecution.report import what_failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,10 +83,10 @@ def letter_lines(letters: Sequence[Letter], total: int) -> list[str]:
     """The newest dead letters, a line each."""
     lines = []
     for letter in letters:
-        what = f"item {letter.seq} of {letter.producer}" if letter.seq >= 0 else f"a value of {letter.producer}"
-        cause = letter.cause
-        why = f" at node {cause.node!r}: {cause.exception}: {cause.message}" if cause is not None else ""
-        lines.append("  " + clean(f"{what} failed{why} ({letter.item_repr})"))
+        cause, has_item = letter.cause, letter.item_repr != repr(None)
+        failed = what_failed(letter.producer, letter.seq, cause, has_item=has_item)
+        why = f": {cause.exception}: {cause.message}" if cause is not None else ""
+        lines.append("  " + clean(f"{failed}{why} ({letter.item_repr})" if has_item else failed + why))
     if total > len(letters):
         lines.append(f"  and {total - len(letters):,} more")
     return lines

@@ -74,8 +74,13 @@ def summary_lines(
 def _with_failures(report: Report) -> list[str]:
     """Give what names, behind a command, the consecutors whose dead letters stand; "" when there is only one at all."""
     if report.by_consecutor:
-        return [f" --of {shlex.quote(name)}" for name, part in report.by_consecutor.items() if part.failures]
-    return [""] if report.failures else []
+        return [f" --of {shlex.quote(name)}" for name, part in report.by_consecutor.items() if _has_letters(part)]
+    return [""] if _has_letters(report) else []
+
+
+def _has_letters(report: Report) -> bool:
+    """Whether items failed: only they are dead letters of the journal."""
+    return any(failure.seq >= 0 for failure in report.failures)
 
 
 def write_failures(report: Report, path: Path) -> None:

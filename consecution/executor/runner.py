@@ -157,8 +157,10 @@ class StageRunner:
             try:
                 self._hooks.give_nothing("teardown", place)
             except user_errors() as error:
-                log.exception("teardown failed node=%s", self._names[place])
-                causes.append(cause_of(self._names[place], error, None))
+                cause = cause_of(self._names[place], error, None)
+                log.warning("teardown failed node=%s: %s: %s", cause.node, cause.exception, cause.message)
+                log.info("where it failed:", exc_info=error)
+                causes.append(cause)
         self._hooks.close()
         return causes
 

@@ -272,6 +272,7 @@ class Engine:
         if self._is_done():
             intake.commit(now, force=True)
             self._is_complete = intake.is_committed
+            self.error = self.error or intake.error  # a producer's code may raise when it hears of the last ones
         return did
 
     def _step_phase(self) -> None:

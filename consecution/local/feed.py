@@ -11,11 +11,12 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from consecution.errors import ConsecutionError, JournalError, SourceError, UserCodeError, short_repr, user_errors
+from consecution.errors import JournalError, SourceError, UserCodeError, short_repr
 from consecution.executor.causes import cause_of
 from consecution.executor.frames import EndMark, FlushMark
 from consecution.guarantee.changes import Changes
 from consecution.journal.base import REPLAY_KIND, JournalFull, ProducerHeader, ProducerRound
+from consecution.local.asking import Asking
 from consecution.local.restart import CRASH
 from consecution.producers.base import Read, SourceClass
 from consecution.producers.inquiries import Fate
@@ -25,6 +26,7 @@ from consecution.wire.codec import ItemNotPackable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from consecution.errors import ConsecutionError
     from consecution.guarantee.messages import Cause, Init, Sum, Verdict
     from consecution.guarantee.window import Batch, Window
     from consecution.journal.base import Journal, Outcome, Restored
@@ -108,6 +110,7 @@ class Feed:
         self.place = place
         self.name = name
         self.producer = producer
+        self._asking = Asking(producer, name)
         self.window = window
         self.sending = sending
         self._journal = journal
@@ -143,6 +146,11 @@ class Feed:
         """How the journal names it."""
         return header_of(self.name, self.producer)
 
+    @property
+    def error(self) -> ConsecutionError | None:
+        """What ends the reading: the producer's own code raised where what entered goes on."""
+        return self._asking.error
+
     # ---- begin ---------------------------------------------------------------------------------------------------
 
     def begin(self, restored: Restored | None, suspects: dict[int, Cause], *, is_charged: bool) -> None:
@@ -177,13 +185,13 @@ class Feed:
             self._backlog = self._journal.read_entries(self.name)
 
     def _open(self, position: object, check: object) -> None:
-        self.producer.open(position, check)
+        self._asking.open(position, check)
         self.is_open = True
 
     def _reread(self, seq: int) -> Iterator[tuple[int, Any]]:
         """Read again what was introduced before the restart, from the mark on, which the source's position is of."""
         while seq < self.window.next_seq:
-            read = self._read_source(min(BATCH_MAX, self.window.next_seq - seq), 1.0)
+            read = self._asking.read(min(BATCH_MAX, self.window.next_seq - seq), 1.0)
             self._keep_span(seq, read)
             yield from enumerate(read.items, seq)
             seq += len(read.items)
@@ -270,7 +278,7 @@ class Feed:
         read = self._unjournalled
         if read is None:
             limit = min(self._batch, self.window.room())
-            read = self._read_source(limit, wait_s)
+            read = self._asking.read(limit, wait_s)
             self.has_more = len(read.items) == limit
             self._adapt(len(read.items), limit, now)
         if not read.items:
@@ -316,7 +324,7 @@ class Feed:
         """Tell the producer whether items are taken now, and answer what its threads ask."""
         if reads is not self._admits:
             self._admits = reads
-            self.producer.admit(reads)
+            self._asking.admit(reads)
         if self.producer.inquiries is not None:
             self.producer.inquiries.answer(self.fate)
 
@@ -329,16 +337,6 @@ class Feed:
             return None if outcome is None else Fate(seq, outcome.state, outcome.attempts, outcome.cause)
         is_open = seq >= self.window.mark and seq not in self.window.finished
         return Fate(seq, "open") if is_open else None  # without a journal outcomes are told once, and not kept
-
-    def _read_source(self, items_max: int, wait_s: float) -> Read:
-        """Read; whatever the code of a producer of the user's own raises is told as that."""
-        try:
-            return self.producer.read(items_max, wait_s)
-        except ConsecutionError:
-            raise
-        except user_errors() as error:
-            message = f"producer {self.name!r} raised {type(error).__name__}: {error}; what was read before goes on"
-            raise UserCodeError(message, node=self.name) from error
 
     def _introduce(self, read: Read, now: float) -> list[Init | Sum]:
         if read.keys is not None and self._journal is not None and not self._has_positions:
@@ -385,7 +383,7 @@ class Feed:
                 seq = outcome.seq
                 if read.tokens is not None:
                     self._receipts.repeated(self.name, outcome, read.tokens[place])
-            self.producer.acknowledge(seq, 1)
+            self._asking.acknowledge(seq, 1)
         return told
 
     def _take(self, read: Read, now: float, *, acknowledges: bool = True) -> list[Init | Sum]:
@@ -400,7 +398,7 @@ class Feed:
         if not self._has_positions and read.next_position is not None:
             self._position = read.next_position
         if acknowledges:
-            self.producer.acknowledge(first, len(items))
+            self._asking.acknowledge(first, len(items))
         if read.tokens is not None:
             self._receipts.journalled(self.name, first, read.tokens)
         if not bad:
@@ -558,17 +556,22 @@ class Feed:
         elif below is None and (self._committed is not None and self._committed[0] == mark):
             return
         if self._position is not NO_POSITION:
-            self._check = self.producer.check(self._position, below)
+            self._check = self._asking.check(self._position, below)
 
-    def close(self) -> None:
-        """Close the source; who handed over what the journal never had space for hears no."""
-        if self.is_open:
-            unjournalled, self._unjournalled = self._unjournalled, None
-            if unjournalled is not None:
-                message = "the run ended before the journal had space for the item; hand it over again"
-                self.producer.fail(len(unjournalled.items), JournalError(message))
-            self.producer.close()
-            self.is_open = False
+    def close(self) -> Cause | None:
+        """Close the source; who handed over what the journal never had space for hears no.
+
+        Returns:
+            Why its own code could not close it.
+        """
+        if not self.is_open:
+            return None
+        unjournalled, self._unjournalled = self._unjournalled, None
+        if unjournalled is not None:
+            message = "the run ended before the journal had space for the item; hand it over again"
+            self._asking.fail(len(unjournalled.items), JournalError(message))
+        self.is_open = False
+        return self._asking.close()
 
 
 def batch_max_of(producer: Producer, pending_max: int, *, over_processes: bool) -> int:

@@ -75,9 +75,6 @@ class Intake:
         audience: Other consecutors that are told of outcomes.
         marks_begin: The journal must know that a pass has begun before anything of it can come to another consecutor:
             after a death that one has items of a pass which, for this one, never was.
-
-    Attributes:
-        error: Why a source could not be read on; what had entered is finished, then it is raised.
     """
 
     def __init__(
@@ -94,7 +91,7 @@ class Intake:
         self.feeds = list(feeds)
         self._marks_begin = marks_begin
         self.tally = tally
-        self.error: Exception | None = None
+        self._error: Exception | None = None
         self._level = level
         self._audience = audience
         self._journal = journal
@@ -104,6 +101,11 @@ class Intake:
         self._commits_at = 0.0
         self._full: JournalFull | None = None
         self._full_told_at = -math.inf
+
+    @property
+    def error(self) -> Exception | None:
+        """Why a source could not be read on; what had entered is finished, then it is raised."""
+        return self._error or next((feed.error for feed in self.feeds if feed.error is not None), None)
 
     @property
     def is_at_end(self) -> bool:
@@ -205,7 +207,7 @@ class Intake:
             log.error("source failed producer=%s error=%s", feed.name, error)
             if isinstance(error, UserCodeError):  # in a worker's log; who runs it here is told at its end
                 log.info("where it failed:", exc_info=error)
-            self.error = error
+            self._error = error
             return []
         self._full = None
         if told and self._marks_begin:
@@ -352,9 +354,11 @@ class Intake:
         return next(filter(None, waits), None)
 
     def close(self) -> None:
-        """Close all sources."""
+        """Close all sources; what their own code raises there is a failure that is no item."""
         for feed in self.feeds:
-            feed.close()
+            if (cause := feed.close()) is not None:
+                log.warning("close failed producer=%s: %s: %s", feed.name, cause.exception, cause.message)
+                self.node_failed(NodeFailed(cause))
 
 
 def _named(seqs: Sequence[int]) -> str:

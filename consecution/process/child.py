@@ -445,6 +445,7 @@ class Executor:
             self._tell_collected()
         if self.peer.intake is not None:
             self.peer.intake.commit(self._now(), force=True)
+            self.peer.intake.close()  # what that raises is told
         if self._joint is not None:
             self._joint.flush()
         self.tell()

@@ -18,8 +18,10 @@ from tests.conformance.flows import lives
 from tests.conformance.modes import ClusterRunner, SimRunner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from consecution import Consecutor
     from tests.conformance.conftest import Runner
     from tests.conftest import StartProcess, WaitFor
 
@@ -97,7 +99,7 @@ def test_a_source_that_raises_ends_the_run_after_what_it_gave(run: Runner) -> No
 
 
 def test_a_producer_whose_read_raises_is_named(run: Runner) -> None:
-    with pytest.raises(UserCodeError, match="producer 'reads_badly' raised OSError: gone"):
+    with pytest.raises(UserCodeError, match=r"producer 'reads_badly': its read\(\) raised OSError: gone"):
         run(lives.badly_reading_producer)
 
 
@@ -245,3 +247,23 @@ def test_the_second_signal_quits_and_nothing_is_lost(run: Runner, process: Start
     journal = open_for_reading(run.folder / "journal")
     assert list(journal.read_entries("iterable")) == [(0, 1)]
     journal.close()
+
+
+@pytest.mark.parametrize(
+    ("flow", "method", "entered"),
+    [(lives.open_raises, "open", 0), (lives.read_raises, "read", 10), (lives.acknowledge_raises, "acknowledge", 20)],
+)
+def test_a_producer_of_one_s_own_that_raises_ends_the_reading_and_what_entered_is_finished(
+    run: Runner, flow: Callable[[], Consecutor], method: str, entered: int
+) -> None:
+    with pytest.raises(UserCodeError, match=rf"its {method}\(\) raised OSError: the broker is away"):
+        run(flow)
+    assert sorted(map(int, run.lines("seen"))) == list(range(entered))
+
+
+def test_a_producer_whose_close_raises_is_a_failure_outside_of_any_item(run: Runner) -> None:
+    report = run(lives.close_raises)
+    assert (report.introduced, report.completed, report.failed) == (30, 30, 1)
+    [failure] = report.failures
+    assert str(failure) == "letters failed outside of any item: OSError: the broker is away"
+    assert not report

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from consecution import Chunk, Consecutor, GeneratorProducer, Map, Node, Producer, Pusher, Robustness
+from consecution.producers import Read, SourceClass
 from tests.conformance.flows import collect, cons, folder, note
 
 if TYPE_CHECKING:
@@ -257,3 +258,58 @@ def sleeps_for_ever(item: int) -> int:
 
 def handed() -> Consecutor:
     return Consecutor(Pusher(name="hand") | Map(noted), "flow", journal=folder() / "journal")
+
+
+class Letters(Producer):
+    """Handed over, ten at a time; ``where`` says which of its own methods goes wrong, from the second call on."""
+
+    source = SourceClass.HANDED_OVER
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.calls: dict[str, int] = {}
+        self.given = 0
+
+    def call(self, method: str) -> None:
+        self.calls[method] = self.calls.get(method, 0) + 1
+        if method == self.where and (self.calls[method] > 1 or method in ("open", "close")):
+            raise OSError("the broker is away")
+
+    def open(self, position: object = None, check: object = None) -> None:
+        self.call("open")
+
+    def read(self, items_max: int, wait_s: float) -> Read:
+        self.call("read")
+        items = list(range(self.given, min(self.given + 10, 30)))
+        self.given += len(items)
+        return Read(items, ended=not items)
+
+    def acknowledge(self, first_seq: int, count: int) -> None:
+        self.call("acknowledge")
+
+    def close(self) -> None:
+        self.call("close")
+
+
+def notes(item: int) -> None:
+    note("seen", item)
+
+
+def letters(where: str) -> Consecutor:
+    return cons(Letters(where) | Map(notes), journal=folder() / "journal")
+
+
+def open_raises() -> Consecutor:
+    return letters("open")
+
+
+def read_raises() -> Consecutor:
+    return letters("read")
+
+
+def acknowledge_raises() -> Consecutor:
+    return letters("acknowledge")
+
+
+def close_raises() -> Consecutor:
+    return letters("close")
