@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from consecution.guarantee.messages import Cause
     from consecution.producers.base import Producer, Read
 
+_ENDS = "what has entered is finished, nothing more is read"
+
 
 class Asking:
     """Calls the methods of one producer.
@@ -75,6 +77,23 @@ class Asking:
         """Ask how a position is found again; None when its code raised."""
         return self._tell("check", self._producer.check, position, item_below)
 
+    def ready_in(self) -> float | None:
+        """Ask in how many seconds it has something; None when its code raised."""
+        seconds: float | None = self._tell("ready_in", self._producer.ready_in)
+        return seconds
+
+    def fileno(self) -> int | None:
+        """Ask which descriptor is readable when it has something; None when its code raised, or gave a closed one."""
+        file: int | None = self._tell("fileno", self._producer.fileno)
+        if file is None or file >= 0:
+            return file
+        if self.error is None:
+            self.error = UserCodeError(
+                f"producer {self._name!r}: its fileno() gave {file}; expected an open descriptor, or None; {_ENDS}",
+                node=self._name,
+            )
+        return None
+
     def close(self) -> Cause | None:
         """Close it; gives why that failed."""
         try:
@@ -91,7 +110,7 @@ class Asking:
                 if isinstance(raised, ConsecutionError):
                     self.error = raised
                 else:
-                    self.error = self._told(method, raised, "what has entered is finished, nothing more is read")
+                    self.error = self._told(method, raised, _ENDS)
                     self.error.__cause__ = raised
         return None
 

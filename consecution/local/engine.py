@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import enum
 import logging
-import select
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ from consecution.local.host import Named, RollCall
 from consecution.local.stall import StallWatch, warning
 from consecution.producers.bell import Bell
 from consecution.report import Progress, Report
+from consecution.waiting import wait_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -472,7 +472,7 @@ def wait_for_any(engines: Sequence[Engine], at_most_s: float | None = None) -> N
             times, ready = engine.waits_for()
             waits_s += times
             files.update(ready)
-        select.select(sorted(files), [], [], min(waits_s))
+        wait_readable(sorted(files), min(waits_s))
     finally:
         for engine in engines:
             engine.has_waited()

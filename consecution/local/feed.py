@@ -86,6 +86,7 @@ class Feed:
         batch_max: At most so many items under one root.
 
     Attributes:
+        asking: What asks the producer.
         kept: What the journal's last transaction says; None before the first, and without a journal.
         has_more: The last read gave as many items as were asked for: the next one may give some at once.
     """
@@ -110,7 +111,7 @@ class Feed:
         self.place = place
         self.name = name
         self.producer = producer
-        self._asking = Asking(producer, name)
+        self.asking = Asking(producer, name)
         self.window = window
         self.sending = sending
         self._journal = journal
@@ -149,7 +150,7 @@ class Feed:
     @property
     def error(self) -> ConsecutionError | None:
         """What ends the reading: the producer's own code raised where what entered goes on."""
-        return self._asking.error
+        return self.asking.error
 
     # ---- begin ---------------------------------------------------------------------------------------------------
 
@@ -185,13 +186,13 @@ class Feed:
             self._backlog = self._journal.read_entries(self.name)
 
     def _open(self, position: object, check: object) -> None:
-        self._asking.open(position, check)
+        self.asking.open(position, check)
         self.is_open = True
 
     def _reread(self, seq: int) -> Iterator[tuple[int, Any]]:
         """Read again what was introduced before the restart, from the mark on, which the source's position is of."""
         while seq < self.window.next_seq:
-            read = self._asking.read(min(BATCH_MAX, self.window.next_seq - seq), 1.0)
+            read = self.asking.read(min(BATCH_MAX, self.window.next_seq - seq), 1.0)
             self._keep_span(seq, read)
             yield from enumerate(read.items, seq)
             seq += len(read.items)
@@ -278,7 +279,7 @@ class Feed:
         read = self._unjournalled
         if read is None:
             limit = min(self._batch, self.window.room())
-            read = self._asking.read(limit, wait_s)
+            read = self.asking.read(limit, wait_s)
             self.has_more = len(read.items) == limit
             self._adapt(len(read.items), limit, now)
         if not read.items:
@@ -324,7 +325,7 @@ class Feed:
         """Tell the producer whether items are taken now, and answer what its threads ask."""
         if reads is not self._admits:
             self._admits = reads
-            self._asking.admit(reads)
+            self.asking.admit(reads)
         if self.producer.inquiries is not None:
             self.producer.inquiries.answer(self.fate)
 
@@ -383,7 +384,7 @@ class Feed:
                 seq = outcome.seq
                 if read.tokens is not None:
                     self._receipts.repeated(self.name, outcome, read.tokens[place])
-            self._asking.acknowledge(seq, 1)
+            self.asking.acknowledge(seq, 1)
         return told
 
     def _take(self, read: Read, now: float, *, acknowledges: bool = True) -> list[Init | Sum]:
@@ -398,7 +399,7 @@ class Feed:
         if not self._has_positions and read.next_position is not None:
             self._position = read.next_position
         if acknowledges:
-            self._asking.acknowledge(first, len(items))
+            self.asking.acknowledge(first, len(items))
         if read.tokens is not None:
             self._receipts.journalled(self.name, first, read.tokens)
         if not bad:
@@ -556,7 +557,7 @@ class Feed:
         elif below is None and (self._committed is not None and self._committed[0] == mark):
             return
         if self._position is not NO_POSITION:
-            self._check = self._asking.check(self._position, below)
+            self._check = self.asking.check(self._position, below)
 
     def close(self) -> Cause | None:
         """Close the source; who handed over what the journal never had space for hears no.
@@ -569,9 +570,9 @@ class Feed:
         unjournalled, self._unjournalled = self._unjournalled, None
         if unjournalled is not None:
             message = "the run ended before the journal had space for the item; hand it over again"
-            self._asking.fail(len(unjournalled.items), JournalError(message))
+            self.asking.fail(len(unjournalled.items), JournalError(message))
         self.is_open = False
-        return self._asking.close()
+        return self.asking.close()
 
 
 def batch_max_of(producer: Producer, pending_max: int, *, over_processes: bool) -> int:

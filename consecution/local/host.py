@@ -8,7 +8,6 @@ shared.
 from __future__ import annotations
 
 import logging
-import select
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from consecution.local.stall import place_in_words
 from consecution.local.working import Working
 from consecution.producers.bell import Bell
 from consecution.value import value
+from consecution.waiting import wait_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -200,10 +200,7 @@ class Host:
         if not self._wake.is_set():  # who delivers sets it before it rings
             ringing = self._bell.fileno()
             assert ringing is not None
-            poll = select.poll()
-            for file in (ringing, *files):
-                poll.register(file, select.POLLIN)
-            poll.poll(None if wait_s is None else 1000 * wait_s)
+            wait_readable((ringing, *files), wait_s)
         with self._bell_lock:
             self._bell.hush()
 

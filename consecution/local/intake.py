@@ -338,9 +338,9 @@ class Intake:
                     continue
                 if feed.has_backlog:
                     until.append(now)
-                elif (ready := feed.producer.ready_in()) is not None:
+                elif (ready := feed.asking.ready_in()) is not None:
                     until.append(now + ready)
-                if (file := feed.producer.fileno()) is not None:
+                if (file := feed.asking.fileno()) is not None:
                     files.append(file)
         return until, files
 

@@ -13,7 +13,6 @@ import io
 import logging
 import os
 import platform
-import select
 import sys
 import threading
 import time
@@ -48,6 +47,7 @@ from consecution.process.peer import Peer, failure_of
 from consecution.process.words import broke_of, counts_of, letter_of, settings_of, stand_of
 from consecution.transport.zeromq import Keys, ZmqTransport, new_keys
 from consecution.version import VERSION
+from consecution.waiting import wait_readable, wait_writable
 from consecution.wire.codec import ItemNotPackable, pack_items
 from consecution.wire.control import (
     STUCK_S,
@@ -126,7 +126,7 @@ class Control:
     def first(self) -> Begin:
         """Wait for the first word."""
         while True:
-            select.select([self._channel], [], [])
+            wait_readable([self._channel], None)
             for message in self._channel.receive():
                 assert isinstance(message, Begin), "the first word to a child is Begin"
                 return message
@@ -167,11 +167,11 @@ class Control:
         """Wait until all that was said has gone."""
         end = time.monotonic() + timeout_s
         while not self._channel.flush() and time.monotonic() < end:
-            select.select([], [self._channel], [], 0.05)
+            wait_writable(self._channel, 0.05)
 
     def _loop(self) -> None:
         while True:
-            select.select([self._channel], [], [], TELL_EVERY_S)
+            wait_readable([self._channel], TELL_EVERY_S)
             for message in self._channel.receive():
                 self._came.append(message)
                 for transport in self._wake:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import platform
-import select
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from consecution.guarantee.messages import Cause
 from consecution.journal.slots import read_slots
 from consecution.local.restart import slot_name
 from consecution.process.spawn import ChildProcess, how_it_ended, spawn
+from consecution.waiting import wait_readable
 from consecution.wire.control import Begin, Born, Broke, Placed, Ready, Told
 from consecution.wire.placement import Death, Member, Role
 
@@ -174,8 +174,7 @@ class Crew:
         """Give what children say, waiting at most so long for the first word, or the end of a process."""
         channels = {child.process.channel: child for child in self.children if not child.process.channel.is_closed}
         if channels:
-            ready, _, _ = select.select(list(channels), [], [], wait_s)
-            for channel in ready:
+            for channel in wait_readable(channels, wait_s):
                 yield from self.hear_one(channels[channel])
         for child in self.children:
             child.process.channel.flush()

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from consecution.errors import UserCodeError, user_errors
+from consecution.waiting import wait_readable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,7 +57,7 @@ class AsyncFeed:
             self._has_begun = True
             self._loop.call_soon_threadsafe(self._begin)
         if wait_s > 0:
-            select.select([self._ready], [], [], wait_s)
+            wait_readable([self._ready], wait_s)
         if not self._items and not self._is_over:
             return [], False
         with self._lock:

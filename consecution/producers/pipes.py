@@ -9,10 +9,10 @@ between two of these reads. The end is when the last writer closes.
 from __future__ import annotations
 
 import os
-import select
 from typing import TYPE_CHECKING, Any
 
 from consecution.producers.lines import LineFeed
+from consecution.waiting import wait_readable
 
 if TYPE_CHECKING:
     from consecution.producers.lines import TextLines
@@ -87,6 +87,4 @@ class PipeReader:
             os.close(self._fd)
 
     def _is_readable(self, wait_s: float) -> bool:
-        poller = select.poll()  # select.select() fails from descriptor 1024 on
-        poller.register(self._fd, select.POLLIN | select.POLLHUP | select.POLLERR)
-        return bool(poller.poll(max(0.0, wait_s) * 1000))
+        return bool(wait_readable([self._fd], wait_s))

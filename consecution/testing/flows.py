@@ -6,7 +6,6 @@ pause before a replay, an interval, ``asyncio.sleep`` in a node) passes at once;
 
 from __future__ import annotations
 
-import select
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,6 +18,7 @@ from consecution.local.opening import names_of
 from consecution.testing.clock import ManualClock
 from consecution.testing.timeline import Timeline
 from consecution.testing.virtual_loop import VirtualLoop
+from consecution.waiting import wait_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -172,8 +172,7 @@ def _pass_time(engine: Engine, clock: ManualClock, end: float) -> None:
             return
         waits_s, files = engine.waits_for(WAIT_MAX_S)
         # A producer of the flow's own that waits for a pipe or a socket gets some real time, each time.
-        ready, _, _ = select.select(files, [], [], LOOK_S if len(files) > 1 else 0.0)
-        if not ready:
+        if not wait_readable(files, LOOK_S if len(files) > 1 else 0.0):
             left = end - clock.monotonic()
             clock.advance(min([*waits_s, left] if left > 0 else waits_s))
     finally:
