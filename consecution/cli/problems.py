@@ -78,7 +78,9 @@ def explain(error: BaseException, *, loading: str | None = None) -> Problem:
         error: What was caught.
         loading: Address of the flow, while it was being loaded: then an error that isn't ours is the flow's.
     """
-    where = user_line(error) or _line_in_notes(error)
+    where = user_line(error)
+    if where is None and not isinstance(error, ClusterError):  # no line of a flow is to blame for that
+        where = _line_in_notes(error)
     for kind, (why, code) in _WHY.items():
         if isinstance(error, kind):
             cause = error.__cause__

@@ -62,6 +62,8 @@ QUIT_S = 2.0
 PROGRESS_EVERY_S = 0.1
 SPARE_AFTER_S = 2.0  # a shorter run is not worth the third of a second that a spare takes to load
 SPARE_EVERY_S = 5.0
+SOCKET_PATH_MAX = 107  # what the kernel's sockaddr_un has room for
+SOCKET_NAME_MAX = len("/e9999-999999")
 
 
 class StartOver(Exception):  # no error: a finite run with accumulating nodes begins again
@@ -117,6 +119,7 @@ class ProcessesRun:
             self._in_caller = True  # what joins consecutors is in this process
         self._patience_s = float("inf")
         self._folder = Path(tempfile.mkdtemp(prefix="consecution-"))
+        self._sockets = folder_for_sockets(self._folder)
         self._settings = self._with_journal(settings)
         self._caller: Caller | None = None
         if self._in_caller:
@@ -125,7 +128,7 @@ class ProcessesRun:
                 self._plan,
                 self._producers,
                 self._settings,
-                folder=self._folder,
+                folder=self._sockets,
                 doors=self._doors,
                 neighbours=self._neighbours,
                 new_id=id_maker(os.urandom(SEED_BYTES)),
@@ -250,7 +253,8 @@ class ProcessesRun:
                 for folder in (self._settings.journal / FOLDER, self._settings.journal):
                     with contextlib.suppress(OSError):  # something is kept there
                         folder.rmdir()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            for folder in {self._folder, self._sockets}:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def close(self, *, is_finished: bool) -> None:
         """Nothing is left to close after `run`; here for whoever closes a run of any mode."""
@@ -398,7 +402,7 @@ class ProcessesRun:
             topology=one.name,
             role=role,
             index=index,
-            bind=f"ipc://{self._folder}/{role.value[0]}{index}-{self._births}",
+            bind=f"ipc://{self._sockets}/{role.value[0]}{index}-{self._births}",
             n_ackers=1,
             settings=RunSettings(
                 one.name, one.level.name, one.replays_max, one.timeout_s, self._processes.call_timeout_s,
@@ -531,3 +535,10 @@ class ProcessesRun:
     def _report(self) -> Report:
         elapsed_s = time.monotonic() - self._started_at
         return self._tally.report(self._dag, elapsed_s, self._intake, is_finished=self._is_finished)
+
+
+def folder_for_sockets(folder: Path) -> Path:
+    """Where a run's sockets may lie: in its folder, or in a new one below /tmp when that path is too long for them."""
+    if len(os.fsencode(folder)) + SOCKET_NAME_MAX <= SOCKET_PATH_MAX:
+        return folder
+    return Path(tempfile.mkdtemp(prefix="consecution-", dir="/tmp"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from consecution.errors import (
+    ClusterError,
     CodecError,
     ConsecutionError,
     GraphError,
@@ -105,6 +106,7 @@ def broke_of(error: BaseException, *, is_loading: bool) -> Broke:
         (JournalError, "journal"),
         (GraphError, "flow"),
         (OutputClosed, "output"),
+        (ClusterError, "cluster"),
         (ConsecutionError, "internal"),
     )
     kind = next((name for cls, name in kinds if isinstance(error, cls)), "flow" if is_loading else "internal")
@@ -122,6 +124,7 @@ def error_of(broke: Broke) -> ConsecutionError:
         "setup": UserCodeError,
         "source": SourceError,
         "journal": JournalError,
+        "cluster": ClusterError,
     }
     kind = kinds.get(broke.kind, ConsecutionError)
     error = kind(broke.message.removeprefix(f"{kind.__name__}: "))

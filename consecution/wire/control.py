@@ -343,7 +343,7 @@ class Broke:
     """The child can't go on; it exits after this.
 
     Attributes:
-        kind: "flow" (import, graph or fingerprint), "setup", "source", "journal" or "internal".
+        kind: "flow" (import, graph or fingerprint), "setup", "source", "journal", "output", "cluster" or "internal".
         message: What, where, why, what to do.
         traceback: Of the user's code; "" when there is none.
     """

@@ -155,7 +155,11 @@ def is_loopback(address: str) -> bool:
 
 
 def _make(context: Context, kind: int, options: dict[int, int]) -> Socket:
-    socket = context.socket(kind)
+    try:
+        socket = context.socket(kind)
+    except zmq.ZMQError as error:
+        message = f"can't open one more socket: {error}; allow this process more open files (ulimit -n, LimitNOFILE=)"
+        raise ClusterError(message) from error
     _set(socket, _COMMON)
     _set(socket, options)
     return socket

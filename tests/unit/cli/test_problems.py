@@ -89,6 +89,13 @@ def test_an_error_without_a_line_of_the_user_has_no_where():
     assert user_line(SourceError("x")) is None
 
 
+def test_a_line_that_another_process_told_is_the_users_unless_no_flow_is_to_blame():
+    told = 'In the executor:\n  File "/shop/flow.py", line 3, in setup\n    connect()\n'
+    for error, where in ((UserCodeError("x"), "/shop/flow.py, line 3, in setup: connect()"), (ClusterError("x"), None)):
+        error.add_note(told)
+        assert explain(error).where == where
+
+
 def test_a_line_of_the_standard_library_is_nobodys_where(tmp_path):
     path, code = compiled(tmp_path, "import json\njson.loads('{')\n")
     problem = explain(caught(lambda: exec(code, {})), loading="my_flow.py")

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from consecution.errors import ConsecutionError, GraphError, JournalError, OutputClosed, SourceError, UserCodeError
+from consecution.errors import (
+    ClusterError,
+    ConsecutionError,
+    GraphError,
+    JournalError,
+    OutputClosed,
+    SourceError,
+    UserCodeError,
+)
 from consecution.process.words import broke_of, error_of
 
+KINDS = [GraphError, UserCodeError, SourceError, JournalError, ClusterError, ConsecutionError]
 
-@pytest.mark.parametrize("kind", [GraphError, UserCodeError, SourceError, JournalError, ConsecutionError])
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_error_of_ours_arrives_with_its_type_its_words_and_its_traceback(kind) -> None:
     error = error_of(broke_of(kind("node 'a' is wrong; mend it"), is_loading=False))
     assert type(error) is kind
