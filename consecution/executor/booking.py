@@ -77,8 +77,15 @@ class Booking:
             held.held -= 1
             self._freed[id(held)] = held
 
-    def fail(self, place: int, where: Place, error: BaseException, value: object) -> None:
+    def fail(self, place: int, where: Place, error: BaseException, value: object, *, went_on: bool = False) -> None:
         """Book a failure on all items that a value at ``where`` was made of.
+
+        Args:
+            place: The node that failed.
+            where: Place of the value in work there.
+            error: What it raised.
+            value: That value.
+            went_on: It may have given something for that value before.
 
         Raises:
             OutputClosed: That is what the error is: no fault of the item.
@@ -96,7 +103,8 @@ class Booking:
         if not by_root:
             self.outcome.fails.append((Fail(0, (0,), cause), 0))
         for root, indexes in by_root.items():
-            self.outcome.fails.append((Fail(root, tuple(sorted(set(indexes))), cause), producers[root]))
+            fail = Fail(root, tuple(sorted(set(indexes))), cause, went_on)
+            self.outcome.fails.append((fail, producers[root]))
 
     def fail_node(self, place: int, error: BaseException) -> None:
         """Book a failure that belongs to no item."""

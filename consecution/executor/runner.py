@@ -367,5 +367,5 @@ class StageRunner:
         """Fail all that a holder keeps open, and close it."""
         runtime = self._runtimes[place]
         for token in list(runtime.tokens):
-            self._books.fail(place, Held(token.parts), error, None)
+            self._books.fail(place, Held(token.parts), error, None, went_on=True)
         runtime.release(list(runtime.tokens))

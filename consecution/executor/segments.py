@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 CHAIN_NODES_MAX = 200
 SPILL_ITEMS = 4096
 
+NOWHERE = -1
+
 PUSH, CALL, EXPAND, ROUTE, BATCH, ASYNC = "push", "call", "expand", "route", "batch", "async"
 
 _plain_types: set[type] = {int, float, str, bytes, bool, type(None), list, dict, tuple, set}
@@ -187,14 +189,15 @@ class Segment:
         position: Gives the position of the item in work, -1 outside of one; only of CALL nodes. It is worked out from
             what the iterator has left, so that items that push nothing pay nothing for it.
         leave: Forget the position: the item in work is finished.
+        left_at: Position of the last item of which something has left the row by another way than ``out``.
         returned: ``returned(result, position)``: what the loop calls with a result that isn't plain.
         out: Values that the row gave; one list for each branch of a Route.
         marks: Their positions, beside ``out``; left empty when the row gives exactly one value for each item.
     """
 
     __slots__ = (
-        "_lines", "filename", "has_outputs", "inlined", "is_marked", "leave", "marks", "numbers", "out", "position",
-        "push", "returned", "run", "shape",
+        "_lines", "filename", "has_outputs", "inlined", "is_marked", "leave", "left_at", "marks", "numbers", "out",
+        "position", "push", "returned", "run", "shape",
     )  # fmt: skip
 
     def __init__(
@@ -210,6 +213,7 @@ class Segment:
     ) -> None:
         self.shape = shape
         self.has_outputs = has_outputs
+        self.left_at = NOWHERE
         self.returned = returned
         count = max(1, n_branches)
         self.out: list[list[Any]] = [[] for _ in range(count)]
@@ -246,6 +250,10 @@ class Segment:
     def node_at(self, traceback: TracebackType) -> int:
         """The node in whose line the loop was when it raised."""
         return self._lines.get(traceback.tb_lineno, self.shape.last)
+
+    def has_given(self, position: int) -> bool:
+        """Whether the item at that position, which failed, had given something; after `settle_marks`."""
+        return self.left_at == position or any(marks and marks[-1] == position for marks in self.marks)
 
     def settle_marks(self, position: int) -> None:
         """After a failure in the middle of an item: book what it has given so far on that item."""

@@ -24,6 +24,7 @@ from consecution.executor.segments import (
     ASYNC,
     BATCH,
     CALL,
+    NOWHERE,
     PUSH,
     ROUTE,
     SPILL_ITEMS,
@@ -189,6 +190,7 @@ class Sweep:
         runtime.context = Context(
             self._emit_mark(segment), work=self._books.work, places=places, position=segment.position
         )
+        segment.left_at = NOWHERE
         base: Any = iter(items)
         self._base = base
         base.__setstate__(start)
@@ -215,7 +217,8 @@ class Sweep:
                 segment.leave()
                 segment.settle_marks(position)
                 failed.append(position)
-                missed += self._fail_in_loop(segment, error, position if places is None else places[position])
+                where = position if places is None else places[position]
+                missed += self._fail_in_loop(segment, error, where, went_on=segment.has_given(position))
         runtime.context = outer
         if segment.shape.last in self._accumulating and missed < len(items):
             self._books.reach(self._accumulating[segment.shape.last])
@@ -245,6 +248,8 @@ class Sweep:
     def _spill(self, segment: Segment) -> None:
         """Work on what a node has pushed so far, in the middle of its item."""
         self._wiring.check_room()
+        if segment.shape.kind == CALL:
+            segment.left_at = segment.position()
         context = self._runtimes[segment.shape.last].context
         self._deliver(segment, 0, None if context is None else context.places, ())
         self.run(segment.shape.last)
@@ -321,6 +326,7 @@ class Sweep:
                 out.clear()
             if added < SPILL_ITEMS:
                 return
+            segment.left_at = position
             self._spill(segment)
 
     def _expand_flat_map(self, segment: Segment, result: Any, position: int) -> None:
@@ -366,6 +372,7 @@ class Sweep:
 
         def emit(value: object, where: Place, output: str) -> None:
             if output != "default":
+                segment.left_at = segment.position()
                 others(value, where, output)
             elif segment.has_outputs:
                 out.append(value)
@@ -377,12 +384,19 @@ class Sweep:
         """Fail single values of a column of a node, by their position, that can't be copied for one of several."""
 
         def fail(position: int, error: BaseException) -> None:
-            self._books.fail(place, position if places is None else places[position], error, None)
+            where = position if places is None else places[position]
+            self._books.fail(place, where, error, None, went_on=True)  # one of the columns has it
 
         return fail
 
-    def _fail_in_loop(self, segment: Segment, error: BaseException, where: Place) -> bool:
+    def _fail_in_loop(self, segment: Segment, error: BaseException, where: Place, *, went_on: bool) -> bool:
         """Book a failure of the compiled loop: the line says which node, the loop's ``x`` what was in work.
+
+        Args:
+            segment: The row.
+            error: What was raised.
+            where: Place of the item.
+            went_on: The row had given something for it.
 
         Returns:
             Whether a node before the last one of the row failed.
@@ -397,7 +411,7 @@ class Sweep:
             traceback = traceback.tb_next
         if node in segment.inlined:
             error = self._shown(node, error, value)
-        self._books.fail(node, where, error, value)
+        self._books.fail(node, where, error, value, went_on=went_on)
         return node != segment.shape.last
 
     def _shown(self, place: int, error: BaseException, value: object) -> BaseException:

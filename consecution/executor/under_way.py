@@ -259,7 +259,7 @@ class UnderWay:
                     else:
                         _push_held(runtime, entry, value, output, of)
                 if entry.error is not None:
-                    books.fail(place, where, entry.error, entry.value)
+                    books.fail(place, where, entry.error, entry.value, went_on=bool(entry.pushes))
         finally:
             runtime.context = outer
         self._wiring.deliver((place, "default", None), pushed, marks, self._fail_copy(place, marks))

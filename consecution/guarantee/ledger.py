@@ -69,7 +69,10 @@ class LedgerCounts:
 
 
 class _Tree:
-    __slots__ = ("awaited", "causes", "dropped", "has_init", "last", "producer", "reached", "sent_to", "unborn", "word")
+    __slots__ = (
+        "awaited", "causes", "dropped", "has_init", "last", "producer", "reached", "sent_to", "unborn", "went_on",
+        "word",
+    )  # fmt: skip
 
     def __init__(self, producer: Incarnation, word: int, sent_to: frozenset[Incarnation], last: float) -> None:
         self.producer = producer
@@ -79,6 +82,7 @@ class _Tree:
         self.has_init = False
         self.awaited = 0  # without an init: the round whose answer by the producer says that none will come
         self.causes: dict[int, Cause | None] | None = None  # index -> the cause that came first
+        self.went_on: set[int] = set()  # indexes of fails that say so
         self.dropped = 0
         self.reached = NO_NAMES
         # Who isn't listed and isn't yet known -> the number from which on that means death.
@@ -237,6 +241,8 @@ class Ledger:
         for fail in fails:
             for index in fail.indexes:
                 tree.causes.setdefault(index, fail.cause)
+            if fail.went_on:
+                tree.went_on.update(fail.indexes)
 
     # -- deaths
 
@@ -283,10 +289,10 @@ class Ledger:
             self._suspicion.take(root)
         if tree.causes is None:
             return Verdict(root, tree.producer, (), False, (), None, False, tree.dropped, tree.reached)
-        by_cause: dict[Cause | None, list[int]] = {}
+        alike: dict[tuple[Cause | None, bool], list[int]] = {}
         for index, cause in sorted(tree.causes.items(), key=_index):
-            by_cause.setdefault(cause, []).append(index)
-        failed = tuple(Fail(root, tuple(indexes), cause) for cause, indexes in by_cause.items())
+            alike.setdefault((cause, index in tree.went_on), []).append(index)
+        failed = tuple(Fail(root, tuple(indexes), cause, went_on) for (cause, went_on), indexes in alike.items())
         return Verdict(root, tree.producer, failed, dropped=tree.dropped, reached=tree.reached)
 
     def _judge_lost(self, root: Root, tree: _Tree) -> Verdict:

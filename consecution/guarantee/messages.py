@@ -53,11 +53,19 @@ class Cause:
 
 @value
 class Fail:
-    """Items of one root that failed for one cause (R10); ``cause`` is None at level CONFIRM."""
+    """Items of one root that failed for one cause (R10).
+
+    Attributes:
+        root: Whose.
+        indexes: Of the items in its batch.
+        cause: None at level CONFIRM.
+        went_on: Values of theirs had left the node before it failed: a replay may pass again what lies behind it.
+    """
 
     root: Root
     indexes: tuple[int, ...]
     cause: Cause | None
+    went_on: bool = False
 
 
 @value

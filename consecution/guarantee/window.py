@@ -340,15 +340,18 @@ class Window:
 
     def _fail(self, load: Load, verdict: Verdict, now: float) -> None:
         causes: dict[int, Cause | None] = {}
+        went_on: set[int] = set()
         for fail in verdict.failed:
             for index in fail.indexes:
                 causes.setdefault(index, fail.cause)
+            if fail.went_on:
+                went_on.update(fail.indexes)
         self._complete([seq for index, seq in enumerate(load.seqs) if index not in causes])
         for index, cause in sorted(causes.items(), key=_index):
             single = self._single(load, index)
             if self._charge(single, cause, now) and verdict.reached:
                 # The cause names where it failed; without one, all that the tree reached may be passed again.
-                exposed = verdict.reached if cause is None else self._exposed(cause.node)
+                exposed = verdict.reached if cause is None or index in went_on else self._exposed(cause.node)
                 self._changes.state_lost |= verdict.reached & exposed
 
     def _lose(self, load: Load, verdict: Verdict, now: float) -> None:

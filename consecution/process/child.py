@@ -582,11 +582,20 @@ class Executor:
     def close(self) -> None:
         """Close journal and slot; the slot's file is removed: the process ends in good order."""
         if self._opened is not None:
-            self._opened.close(is_finished=self._may_release())
+            if self._is_given_up:
+                self._opened.abandon()
+            else:
+                self._opened.close(is_finished=self._may_release())
         if self._slot is not None:
             self._slot.close()
         if self._begin.in_work is not None:
             self._stores.remove_slot(Path(self._begin.in_work), self._slot_name)
+
+    @property
+    def _is_given_up(self) -> bool:
+        """Whether the pass was given up for a death: the next one's start asks which items that had in work (R15)."""
+        placement = self.peer.placement
+        return self.peer.is_left_out and placement is not None and placement.phase is Phase.STARTING
 
     def _may_release(self) -> bool:
         """Whether the journal has nothing to go on with: a run that was killed lists nobody, however near its end."""

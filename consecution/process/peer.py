@@ -589,7 +589,8 @@ class Peer:
         for code, item, error in bad:
             cause = cause_of(node, error, item)
             by_root = frame.indexes_of((code,))
-            fails += [(Fail(root, indexes, cause), producers[root]) for root, indexes in by_root.items()]
+            # What stays in this process may have it already.
+            fails += [(Fail(root, indexes, cause, went_on=True), producers[root]) for root, indexes in by_root.items()]
             if not by_root:
                 fails.append((Fail(0, (0,), cause), 0))
         return frames

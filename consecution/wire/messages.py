@@ -343,7 +343,7 @@ class _Causes:
         return place
 
     def pack_fails(self, fails: tuple[Fail, ...]) -> Any:
-        return [(one.root, pack_runs(one.indexes), self.place(one.cause)) for one in fails]
+        return [(one.root, pack_runs(one.indexes), self.place(one.cause), one.went_on) for one in fails]
 
 
 def _read_causes(value: Any) -> tuple[Cause, ...]:
@@ -357,8 +357,9 @@ def _read_cause_at(place: Any, causes: tuple[Cause, ...]) -> Cause | None:
 def _read_fails(value: Any, causes: tuple[Cause, ...]) -> tuple[Fail, ...]:
     fails = []
     for one in _list(value):
-        root, indexes, place = _fields(one, 3, 3)
-        fails.append(Fail(_word(root), tuple(unpack_runs(indexes)), _read_cause_at(place, causes)))
+        root, indexes, place, went_on = _fields(one, 4, 4)
+        cause = _read_cause_at(place, causes)
+        fails.append(Fail(_word(root), tuple(unpack_runs(indexes)), cause, _flag(went_on)))
     return tuple(fails)
 
 

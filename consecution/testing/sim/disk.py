@@ -239,7 +239,7 @@ class SimInWork:
         """See `InWorkFiles.suspicion`."""
         tables = {name: self._disk.tables.get((self._folder, name)) for name in producers}
         return suspicion_of(
-            [[InWork(slot.runs)] for slot in self._dead()],
+            [[InWork(slot.runs)] for slot in self._dead() if slot.runs],
             deaths,
             {name: {} if table is None else table.seqs for name, table in tables.items()},
         )

@@ -67,6 +67,13 @@ def test_fails_are_united_each_index_once_and_equal_causes_once(ledger: CheckedL
     ]
 
 
+def test_of_two_fails_of_an_item_one_that_says_that_its_values_went_on_is_enough(ledger: CheckedLedger) -> None:
+    ledger.handle(Init(ROOT, PRODUCER, 6, at(E1)), 0.0)
+    ledger.handle(Sum(ROOT, PRODUCER, 2, fails=(Fail(ROOT, (0, 1), BOOM),)), 0.1)
+    [verdict] = ledger.handle(Sum(ROOT, PRODUCER, 4, fails=(Fail(ROOT, (1, 2), BOOM, went_on=True),)), 0.2)
+    assert verdict == Verdict(ROOT, PRODUCER, (Fail(ROOT, (0,), BOOM), Fail(ROOT, (1, 2), BOOM, went_on=True)))
+
+
 def test_fails_without_causes_are_united_too(ledger: CheckedLedger) -> None:
     ledger.handle(Init(ROOT, PRODUCER, 7, at(E1)), 0.0)
     ledger.handle(Sum(ROOT, PRODUCER, 1, fails=(Fail(ROOT, (1,), None),)), 0.1)

@@ -332,6 +332,14 @@ def test_a_replayed_item_names_the_accumulating_nodes_that_it_passes_again() -> 
     assert window.take_changes().state_lost == frozenset(), "a dead letter passes nothing again"
 
 
+def test_an_item_whose_values_went_on_before_it_failed_passes_all_again_that_its_tree_reached() -> None:
+    window = make_window(exposed=lambda node: frozenset())
+    batch = window.introduce(["a", "b"], 0.0)
+    fail = Fail(batch.root, (1,), BOOM, went_on=True)
+    window.settle(Verdict(batch.root, PRODUCER, (fail,), reached=frozenset({"total"})), 1.0)
+    assert window.take_changes().state_lost == frozenset({"total"})
+
+
 def test_a_lost_tree_names_the_accumulating_nodes_that_it_reached() -> None:
     window = make_window()
     window.settle(lost(window.introduce(["a"], 0.0), reached=frozenset({"total"})), 1.0)
