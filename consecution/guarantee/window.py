@@ -11,7 +11,7 @@ Invariants:
 (4) what the window was given to introduce is unfinished or finished: nothing else, nothing missing;
 (5) at most `pending_max` items are unfinished, apart from those that a journal made it resume;
 (6) with `suspects_alone`, a suspect that is out is alone;
-(7) in a careful window an item that is sent is alone, fresh ones too;
+(7) in a careful window an item that is sent is alone, fresh ones too; a window that is held sends nothing at all;
 (8) the bytes that count are those of the fresh batches that are out.
 
 A window is careful while processes die again and again and no slot says which item did it: an item that damages its
@@ -85,8 +85,8 @@ class Window:
         finished: What a journal says is finished below `first_seq`, as mark and ranges; the rest must be resumed. None:
             everything below `first_seq` is finished. The window keeps it and changes it.
         suspects_alone: While a suspect is open, nothing but one suspect is out at a time (modes on one machine).
-        is_only: Nothing else is under way in the whole run while nothing of this window is: no other producer, and no
-            node that pushes by itself. A crash while a careful window has one item out is that item's attempt then.
+        is_only: Nothing is under way in the whole run but what producers have out: no node pushes by itself. A crash
+            while a careful window has one item out, and all others are held, is that item's attempt then.
 
     >>> window = Window(producer=1, level=Robustness.TRACK, replays_max=0, pending_max=10, new_root=lambda: 7,
     ...                 snapshot=lambda items: NO_SNAPSHOT, exposed=lambda node: frozenset())
@@ -127,11 +127,12 @@ class Window:
         self._snapshot = snapshot
         self._exposed = exposed
         self._backoff = Backoff() if backoff is None else backoff
-        self._suspects_alone = suspects_alone
+        self.suspects_alone = suspects_alone
         self._suspects_open = 0
         self._charges = 0  # attempts that were charged for deaths
         self._is_only = is_only
         self._is_careful = False
+        self._is_held = False
         self._out: dict[Root, Load] = {}
         self._waiting = Waiting()
         self._resumed: dict[int, Any] = {}
@@ -166,10 +167,24 @@ class Window:
         return self._room_for_items()
 
     def _room_for_items(self) -> int:
-        if self._suspects_open and self._suspects_alone:
+        if self._is_held or self.has_suspects:
             return 0
         room = max(0, self.pending_max - self.unfinished)
         return min(room, 0 if self._out else 1) if self._is_careful else room
+
+    @property
+    def has_suspects(self) -> bool:
+        """Whether a suspect is open, which must be alone."""
+        return self._suspects_open > 0 and self.suspects_alone
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it may send nothing now."""
+        return self._is_held
+
+    def hold(self, is_held: bool) -> None:
+        """Send nothing from now on, or send again: something of another window must be alone (R15)."""
+        self._is_held = is_held
 
     @property
     def is_careful(self) -> bool:
@@ -425,7 +440,7 @@ class Window:
         Returns:
             Batches to send, in order; [] while `take_changes` has attempts to give.
         """
-        if self._changes.attempts or not (self._waiting or self._resumed):
+        if self._is_held or self._changes.attempts or not (self._waiting or self._resumed):
             return []
         self._load_resumed()
         batches = []
@@ -434,7 +449,7 @@ class Window:
             batches += self._replay_alone(now)
         elif self._suspects_open:
             batches += self._replays_of_suspects(now)
-        if not self._is_careful and not (self._suspects_open and self._suspects_alone):
+        if not self._is_careful and not self.has_suspects:
             while (load := self._waiting.pop(now, suspects=False)) is not None:
                 batches.append(self._send_again(load))
         if batches and not was_out:
@@ -456,7 +471,7 @@ class Window:
 
     def _replays_of_suspects(self, now: float) -> list[Batch]:
         batches: list[Batch] = []
-        while not (self._suspects_alone and self._out):
+        while not (self.suspects_alone and self._out):
             load = self._waiting.pop(now, suspects=True)
             if load is None:
                 break
@@ -465,15 +480,15 @@ class Window:
 
     def next_replay_at(self) -> float | None:
         """When `replays` will have something; None when nothing waits, or what waits must await a verdict first."""
-        if not self._waiting and not self._resumed:
+        if self._is_held or not (self._waiting or self._resumed):
             return None
         times: list[float | None] = []
         if self._is_careful and self._out:
             return None
-        if not (self._suspects_alone and self._suspects_open):
+        if not self.has_suspects:
             times.append(self._waiting.next_at(suspects=False))
             times.append(AT_ONCE if self._resumed else None)
-        if not (self._suspects_alone and self._out):
+        if not (self.suspects_alone and self._out):
             times.append(self._waiting.next_at(suspects=True))
         return min((time for time in times if time is not None), default=None)
 
@@ -549,7 +564,7 @@ class Window:
         assert self._kept_bytes == sum(load.size for load in loads), "(8)"
         suspects_out = [load for load in self._out.values() if load.is_suspect]
         assert len(suspects_out) + sum(load.is_suspect for load in self._waiting) == self._suspects_open
-        assert not (suspects_out and self._suspects_alone and len(self._out) > 1), "(6)"
+        assert not (suspects_out and self.suspects_alone and len(self._out) > 1), "(6)"
         assert not any(load.is_alone for load in self._out.values()) or len(self._out) == 1, "(7)"
 
 

@@ -126,6 +126,7 @@ class Feed:
         self._backlog: Iterator[tuple[int, Any]] | None = None
         self._attempts: dict[int, tuple[int, bool]] = {}
         self._crashes: dict[int, Cause] = {}
+        self._suspects_left: set[int] = set()  # of before the restart, not taken back yet
         self._batch = min(BATCH_FIRST, batch_max)
         self._append_max = BATCH_MAX  # less while the journal's disk is nearly full
         self._read_at: float | None = None  # when the last full batch was read
@@ -170,6 +171,7 @@ class Feed:
         for seq in suspects:
             count, _ = self._attempts.get(seq, (0, False))
             self._attempts[seq] = (count + is_charged, True)
+        self._suspects_left = {seq for seq, (_, is_suspect) in self._attempts.items() if is_suspect}
         self.kept = KeptPlace(restored.mark, restored.ranges, restored.next_seq, restored.position, restored.check)
         if self._has_positions:
             if restored.position is not None:
@@ -214,6 +216,7 @@ class Feed:
             entry = next(self._backlog, None)
             if entry is None:
                 self._backlog = None
+                self._suspects_left.clear()
                 break
             seq, item = entry
             if seq in self.window.finished:
@@ -226,6 +229,7 @@ class Feed:
                 count, crash = self.window.replays_max + 1, cause_of(self.name, UserCodeError(item[2]), item[1])
             self.window.resume(seq, item, count, is_suspect, crash)
             resumed.append(seq)
+            self._suspects_left.discard(seq)
             taken += 1
         if self._notices is not None:
             self._notices.open(resumed)
@@ -244,6 +248,11 @@ class Feed:
         is_left = not self.is_exhausted or self.has_backlog
         needs = 1 if self.window.is_careful else min(self._batch, self._room_min)
         return is_left and self.window.room() >= needs and self.sending.has_credit
+
+    @property
+    def has_suspects(self) -> bool:
+        """Whether one of its items must be alone under way, or one that is still to be taken back."""
+        return self.window.has_suspects or (bool(self._suspects_left) and self.window.suspects_alone)
 
     @property
     def is_resuming(self) -> bool:

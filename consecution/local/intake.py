@@ -90,6 +90,7 @@ class Intake:
     ) -> None:
         self.feeds = list(feeds)
         self._marks_begin = marks_begin
+        self._first = 0  # whose turn it is while items go one by one
         self.tally = tally
         self._error: Exception | None = None
         self._level = level
@@ -185,7 +186,8 @@ class Intake:
             What to tell the ackers, in order.
         """
         told: list[Init | Sum] = []
-        for feed in self.feeds:
+        for feed in self._in_turn():
+            self._hold(feed)
             feed.attend(reads=reads and self.error is None)
             if feed.sending.is_open and not is_still:
                 told += feed.replays(now)
@@ -196,6 +198,27 @@ class Intake:
             while feed.sending.failures:
                 self.node_failed(NodeFailed(feed.sending.failures.pop()))
         return told
+
+    def _in_turn(self) -> list[Feed]:
+        """The feeds; where only one item may be out in all, the one after that which sent last comes first."""
+        feeds = self.feeds
+        if len(feeds) > 1 and feeds[0].window.is_careful:
+            for place, feed in enumerate(feeds):
+                if feed.window.is_out:
+                    self._first = (place + 1) % len(feeds)
+            feeds = feeds[self._first :] + feeds[: self._first]
+        return feeds
+
+    def _hold(self, feed: Feed) -> None:
+        """Let a producer send nothing while an item of another one must be alone under way (R15)."""
+        if len(self.feeds) == 1:
+            return
+        others_are_out = any(other.window.is_out for other in self.feeds if other is not feed)
+        if feed.window.is_careful:
+            feed.window.hold(others_are_out)
+            return
+        suspected = next((one for one in self.feeds if one.has_suspects), None)
+        feed.window.hold(suspected is not None and (others_are_out if suspected is feed else True))
 
     def _read(self, feed: Feed, now: float) -> list[Init | Sum]:
         try:
@@ -348,7 +371,7 @@ class Intake:
         """What holds the intake back, for people; None when nothing does."""
         if self._full is not None:
             return f"space for the journal: {self._full}"
-        if any(not feed.window.room() for feed in self.feeds):
+        if any(not feed.window.room() and not feed.window.is_held for feed in self.feeds):
             return WINDOW_FULL
         waits = (feed.producer.waiting_for() for feed in self.feeds if feed.is_open)
         return next(filter(None, waits), None)

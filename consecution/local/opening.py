@@ -205,7 +205,7 @@ def open_intake(
         )
         if journal is not None and stands:
             restored |= journal.adopt({name: stand for name, stand in stands.items() if name in restored})
-        is_only = len(producers) == 1 and not any(map(has_timer, dag.nodes))
+        is_only = not any(map(has_timer, dag.nodes))
         found = Suspicion({}) if files is None else files.suspicion([*restored], deaths)
         if files is not None and is_careful and is_only and not found.seqs:
             seqs = files.alone([*restored], deaths)

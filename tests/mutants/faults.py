@@ -358,8 +358,8 @@ FAULTS = (
         "a replay leaves before its attempt is journalled",
         "R15: attempts are journalled before the replay leaves",
         _WINDOW,
-        "        if self._changes.attempts or not (",
-        "        if not (",
+        "        if self._is_held or self._changes.attempts or not (",
+        "        if self._is_held or not (",
         WINDOW,
     ),
     Fault(
@@ -1170,5 +1170,21 @@ FAULTS = (
         "                tree.went_on.update(fail.indexes)\n",
         "                pass\n",
         (UNIT + "guarantee/test_ledger.py",),
+    ),
+    Fault(
+        "each producer has an item of its own under way where they go one by one",
+        "R15: one by one, over all producers",
+        "consecution/local/intake.py",
+        "            feed.window.hold(others_are_out)\n            return\n",
+        "            return\n",
+        (UNIT + "local/test_crash_charges.py",),
+    ),
+    Fault(
+        "other producers go on while a suspect must be alone",
+        "R15: a suspect is alone under way",
+        "consecution/local/intake.py",
+        "feed.window.hold(suspected is not None and (others_are_out if suspected is feed else True))",
+        "feed.window.hold(False)",
+        (UNIT + "local/test_crash_charges.py",),
     ),
 )

@@ -532,9 +532,9 @@ def test_an_item_that_is_the_only_one_under_way_at_crashes_is_a_dead_letter_with
     assert window.take_changes().dead == [DeadLetter(0, 3, CRASH, "delayed killer")]
 
 
-@pytest.mark.parametrize("why", ["before", "with others", "several producers", "no crash", "no longer careful"])
+@pytest.mark.parametrize("why", ["before", "with others", "a node with a timer", "no crash", "no longer careful"])
 def test_an_item_that_may_be_innocent_of_a_crash_is_charged_nothing(why: str) -> None:
-    window = make_window(pending_max=10, is_only=why != "several producers")
+    window = make_window(pending_max=10, is_only=why != "a node with a timer")
     if why not in ("before", "with others"):
         window.be_careful(True)
     batch = window.introduce(["innocent"], 0.0)
@@ -548,6 +548,17 @@ def test_an_item_that_may_be_innocent_of_a_crash_is_charged_nothing(why: str) ->
         window.be_careful(True)
     window.settle(lost(batch) if why == "no crash" else crashed(batch.root), 1.0)
     assert window.take_changes().attempts == []
+
+
+def test_a_held_window_sends_nothing_until_it_is_let_go() -> None:
+    window = make_window(pending_max=10)
+    batch = window.introduce(["a"], 0.0)
+    window.settle(lost(batch), 1.0)
+    window.hold(True)
+    assert (window.room(), window.replays(100.0), window.next_replay_at(), window.is_held) == (0, [], None, True)
+    window.hold(False)
+    assert window.room() == 9
+    assert [one.items for one in window.replays(100.0)] == [["a"]]
 
 
 def test_the_items_that_were_lost_again_and_again_are_named() -> None:

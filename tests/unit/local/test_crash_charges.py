@@ -28,8 +28,9 @@ REPLAYS_MAX = 1
 class Lives:
     """One journal, and the lives of the process that has it."""
 
-    def __init__(self, folder: Path, node: Node | None = None) -> None:
+    def __init__(self, folder: Path, node: Node | None = None, rows: tuple[list[int], ...] = ([10, 11, 12],)) -> None:
         self.folder = folder
+        self.rows = rows
         self.node = Map(abs) if node is None else node
         self.new_id = id_maker(b"lives")
         self.opened: OpenedIntake | None = None
@@ -39,7 +40,7 @@ class Lives:
         self.opened = open_intake(
             dag,
             plan_of(dag, [dag.entries]),
-            [(as_producer([10, 11, 12]), dag.entries)],
+            [(as_producer(rows), dag.entries) for rows in self.rows],
             Settings("flow", Robustness.REPLAY, REPLAYS_MAX, 30.0, 100, self.folder),
             identity=Identity(self.new_id, lambda: 1, lambda owner: self.new_id),
             incarnation_of=lambda task: 2,
@@ -59,10 +60,10 @@ class Lives:
         self.opened.abandon()
         self.opened = None
 
-    def root_of(self, seq: int) -> int:
+    def root_of(self, seq: int, producer: int = 0) -> int:
         """The root under which an item is out."""
         assert self.opened is not None
-        [feed] = self.opened.intake.feeds
+        feed = self.opened.intake.feeds[producer]
         return next(root for root, load in feed.window._out.items() if seq in load.seqs)
 
 
@@ -239,3 +240,68 @@ def test_an_item_is_not_charged_for_a_crash_with_an_empty_slot_that_may_be_of_an
     assert not opened.journal.dead_letters()
     [feed] = opened.intake.feeds
     assert not feed._attempts
+
+
+def out(opened):
+    """Numbers of the items that are out, by producer."""
+    return [sorted(seq for load in feed.window._out.values() for seq in load.seqs) for feed in opened.intake.feeds]
+
+
+def done(opened, lives, seq, producer):
+    feed = opened.intake.feeds[producer]
+    feed.settle(Verdict(lives.root_of(seq, producer), feed.window.producer), 100.0)
+
+
+@pytest.fixture
+def two(tmp_path):
+    one = Lives(tmp_path / "journal", rows=([10, 11, 12], [20, 21]))
+    yield one
+    if one.opened is not None:
+        one.opened.abandon()
+
+
+def test_where_items_go_one_by_one_they_do_over_all_producers_in_turns(two):
+    """The schedule: two items of two producers, each one by one, killed their process again and again.
+
+    1. Nobody knew which one did it, for both were under way, and so they were at each next start.
+    """
+    opened = two.begin(is_careful=True)
+    seen = []
+    for _ in range(5):
+        turn(opened)
+        [(producer, [seq])] = [(place, seqs) for place, seqs in enumerate(out(opened)) if seqs]
+        seen.append((producer, seq))
+        done(opened, two, seq, producer)
+    assert seen == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2)]
+
+
+def test_an_item_of_several_producers_that_was_the_only_one_under_way_is_charged(two):
+    for _ in range(1 + REPLAYS_MAX):
+        opened = two.begin(is_careful=True)
+        for _ in range(10):
+            turn(opened)
+            [(producer, seq)] = [(place, seq) for place, seqs in enumerate(out(opened)) for seq in seqs]
+            if (producer, seq) == (0, 0):
+                break
+            done(opened, two, seq, producer)
+        assert out(opened) == [[0], []]
+        two.dies()
+        leave_cause(two.folder / FOLDER, Cause("", "Died", "of a crash"))
+    opened = two.begin(is_careful=True)
+    turn(opened)
+    [letter] = opened.journal.dead_letters()
+    assert (letter.producer, letter.seq, letter.attempts) == (NAME, 0, 1 + REPLAYS_MAX)
+
+
+def test_while_a_suspect_must_be_alone_the_other_producers_wait(two):
+    opened = two.begin()
+    turn(opened)
+    assert out(opened) == [[0, 1, 2], [0, 1]]
+    two.dies((two.root_of(1, 1), 1, 1))
+    opened = two.begin()
+    turn(opened)
+    assert out(opened) == [[], [1]]
+    done(opened, two, 1, 1)
+    turn(opened)
+    turn(opened)
+    assert out(opened) == [[0, 1, 2], [0]]
