@@ -82,7 +82,7 @@ class _Tree:
         self.has_init = False
         self.awaited = 0  # without an init: the round whose answer by the producer says that none will come
         self.causes: dict[int, Cause | None] | None = None  # index -> the cause that came first
-        self.went_on: set[int] = set()  # indexes of fails that say so
+        self.went_on: set[int] | None = None  # indexes of fails that say so
         self.dropped = 0
         self.reached = NO_NAMES
         # Who isn't listed and isn't yet known -> the number from which on that means death.
@@ -237,7 +237,8 @@ class Ledger:
 
     def _unite_fails(self, tree: _Tree, fails: tuple[Fail, ...]) -> None:
         if tree.causes is None:
-            tree.causes = {}
+            tree.causes, tree.went_on = {}, set()
+        assert tree.went_on is not None
         for fail in fails:
             for index in fail.indexes:
                 tree.causes.setdefault(index, fail.cause)
@@ -287,7 +288,7 @@ class Ledger:
         self._done.add(root)
         if self._suspicion:
             self._suspicion.take(root)
-        if tree.causes is None:
+        if tree.causes is None or tree.went_on is None:
             return Verdict(root, tree.producer, (), False, (), None, False, tree.dropped, tree.reached)
         alike: dict[tuple[Cause | None, bool], list[int]] = {}
         for index, cause in sorted(tree.causes.items(), key=_index):

@@ -250,9 +250,9 @@ class Feed:
         return is_left and self.window.room() >= needs and self.sending.has_credit
 
     @property
-    def has_suspects(self) -> bool:
-        """Whether one of its items must be alone under way, or one that is still to be taken back."""
-        return self.window.has_suspects or (bool(self._suspects_left) and self.window.suspects_alone)
+    def awaits_suspects(self) -> bool:
+        """Whether an item that must be alone under way is still to be taken back."""
+        return bool(self._suspects_left) and self.window.suspects_alone
 
     @property
     def is_resuming(self) -> bool:

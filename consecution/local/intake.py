@@ -217,7 +217,9 @@ class Intake:
         if feed.window.is_careful:
             feed.window.hold(others_are_out)
             return
-        suspected = next((one for one in self.feeds if one.has_suspects), None)
+        resumes = self.error is None
+        of_suspects = (one for one in self.feeds if one.window.has_suspects or (resumes and one.awaits_suspects))
+        suspected = next(of_suspects, None)
         feed.window.hold(suspected is not None and (others_are_out if suspected is feed else True))
 
     def _read(self, feed: Feed, now: float) -> list[Init | Sum]:

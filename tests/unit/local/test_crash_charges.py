@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from consecution import Map, Node
+from consecution import Map, Node, UserCodeError
 from consecution.graph import Dag
 from consecution.guarantee.ids import id_maker
 from consecution.guarantee.levels import Robustness
@@ -305,3 +305,21 @@ def test_while_a_suspect_must_be_alone_the_other_producers_wait(two):
     turn(opened)
     turn(opened)
     assert out(opened) == [[0, 1, 2], [0]]
+
+
+def test_a_suspect_that_will_not_be_taken_back_keeps_nobody_from_ending(two):
+    """The schedule: a source can't be read on while another one has a suspect of before the restart.
+
+    1. What entered is finished, and nothing more is taken back. 2. A replay of the first one must go all the same.
+    """
+    opened = two.begin()
+    turn(opened)
+    two.dies((two.root_of(1, 1), 1, 1))
+    opened = two.begin()
+    first, second = opened.intake.feeds
+    assert (first.awaits_suspects, second.awaits_suspects) == (False, True)
+    opened.intake._hold(first)
+    assert first.window.is_held
+    first.asking.error = UserCodeError("gone")
+    opened.intake._hold(first)
+    assert not first.window.is_held
