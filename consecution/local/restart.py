@@ -72,13 +72,16 @@ class InWorkFiles:
     def alone(self, producers: Sequence[str], deaths: Sequence[Death]) -> dict[str, list[int]]:
         """Give the one item that was under way when the last process crashed, by producer; {} when there were others.
 
-        That one crashed says the word that its parent has left, or its death.
+        That one crashed says the word that its parent has left, or its death. A slot that names something names what
+        did it, if only a left-over value of a root that was replaced since: then the one under way is innocent.
 
         Args:
             producers: Names, in the order in which their tables were made.
             deaths: As the newest placement tells them.
         """
         if not deaths and not (self._folder / CAUSE_NAME).is_file():
+            return {}
+        if (deaths and deaths[-1].runs) or any(read_slots(path) for path in self._dead_slots()):
             return {}
         out = [(name, seqs) for name in producers for seqs in read_roots(self._table(name)).values()]
         return dict(out) if [len(seqs) for _, seqs in out] == [1] else {}

@@ -225,17 +225,22 @@ def test_a_death_of_a_pass_before_says_nothing_of_this_one(lives):
     assert InWorkFiles(lives.folder).suspicion([NAME], (old,)) == Suspicion({})
 
 
-@pytest.mark.parametrize("why", ["not careful", "no crash", "others under way", "one of a batch"])
+LEFT_OVER = (0xDEAD, 0, 1)  # of a root that was replaced since
+WHYS = ["not careful", "no crash", "others under way", "one of a batch", "left over in the slot", "left over elsewhere"]
+
+
+@pytest.mark.parametrize("why", WHYS)
 def test_an_item_is_not_charged_for_a_crash_with_an_empty_slot_that_may_be_of_another(lives, why):
     opened = lives.begin(is_careful=why not in ("others under way", "one of a batch"))
     turn(opened)
     if why == "others under way":
         [feed] = opened.intake.feeds
         feed._root_table.put(4711, (1,))
-    lives.dies()
+    lives.dies(*([LEFT_OVER] if why == "left over in the slot" else []))
     if why != "no crash":
         leave_cause(lives.folder / FOLDER, SEGV)
-    opened = lives.begin(is_careful=why != "not careful")
+    deaths = (Death(7, (LEFT_OVER,), False, SEGV, 3),) if why == "left over elsewhere" else ()
+    opened = lives.begin(is_careful=why != "not careful", deaths=deaths)
     turn(opened)
     assert not opened.journal.dead_letters()
     [feed] = opened.intake.feeds
