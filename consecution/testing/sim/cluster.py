@@ -62,6 +62,7 @@ class SimCluster:
         slots = -(-scenario.n_executors // len(world.hosts)) + 1
         self.workers = [SimWorker(self, host, slots) for host in world.hosts]
         self.problem = ""
+        self._run = 0  # which submission the coordinator was at when it was last looked at
         self.status: Status | None = None
         self.users: dict[bytes, Callable[[Tell], None]] = {}
         self.control.loss = scenario.control_loss
@@ -87,7 +88,6 @@ class SimCluster:
             course = state.courses.get(NAME)
             if course is None or (course.is_over and self._may_go_on(course)):
                 self._submissions += 1
-                self.world.final = None
                 self.ask(self._submission())
             elif self._is_healed and course.kept.is_paused:
                 self.ask(Resume(NAME))  # a pause that was asked for in the storm may have come late
@@ -110,7 +110,7 @@ class SimCluster:
         is_known = not any(fault.kind in (Kind.POWER, Kind.FULL) for fault in self.world.scenario.faults)
         if kept.state is State.DRAINED and is_known and (status := self.look()) is not None:
             left_open = sum(feed.introduced - feed.completed - feed.failed for feed in status.feeds)
-            if left_open:
+            if left_open and kept.has_run:  # what hadn't started took nothing back
                 self.problem = f"the topology is drained, but {left_open} items that entered have no outcome"
         return not left or self._is_hasty
 
@@ -148,7 +148,12 @@ class SimCluster:
         """The coordinator has done something: tell the world when it ends the topology."""
         state = self.coordinator.state
         course = None if state is None else state.courses.get(NAME)
-        if course is not None and self.world.final is None and (course.is_over or course.kept.state is State.STOPPING):
+        if course is None:
+            return
+        if course.kept.run != self._run:  # a frozen coordinator still has the one before, which is over
+            self._run = course.kept.run
+            self.world.final = None
+        if self.world.final is None and (course.is_over or course.kept.state is State.STOPPING):
             self.world.ends(course.kept.final)
 
     # ---- what others ask -----------------------------------------------------------------------------------------

@@ -268,6 +268,7 @@ class Oracle:
 
     def voided(self, folder: str, restored: Mapping[str, Restored]) -> None:
         """See `JournalWatch.voided`: but for what crashed all is done again."""
+        self.sums.starts_over()
         outcomes = self.outcomes[folder]
         for name, one in restored.items():
             for seq in [seq for producer, seq in outcomes if producer == name]:
@@ -410,6 +411,10 @@ class Oracle:
     def living_copies(self) -> list[int]:
         """The running copies of nodes that count now."""
         return [copy for copy, one in enumerate(self._copies) if one is not None and one not in self.dead]
+
+    def copies_of(self, incarnation: Incarnation) -> list[int]:
+        """The running copies of nodes in one process."""
+        return [copy for copy, one in enumerate(self._copies) if one == incarnation]
 
     def left_out(self, *, is_good: bool) -> None:
         """The topology ends before its items do; in good order all is done that had entered, and what timers pushed."""

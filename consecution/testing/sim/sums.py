@@ -27,6 +27,7 @@ class Summed:
         self._widths = widths
         self._counted: dict[str, dict[int, set[int]]] = {}  # by node and running copy: tokens
         self._finished: set[int] = set()
+        self._gone: set[int] = set()  # of processes that died when all of theirs had ended
         self._last: frozenset[int] = frozenset()
 
     def counts(self, copy: int, node: str, tokens: Iterable[int]) -> None:
@@ -37,9 +38,17 @@ class Summed:
         """A running copy gives its sum away."""
         self._finished.add(copy)
 
+    def dies(self, copies: Iterable[int]) -> None:
+        """A process died whose tasks had all ended: what these copies gave away stays, unless the run starts over."""
+        self._gone.update(copies)
+
+    def starts_over(self) -> None:
+        """A pass begins anew: no sum of the one before counts."""
+        self._gone.clear()
+
     def end(self, living: Iterable[int]) -> None:
         """The topology has finished, with these running copies."""
-        self._last = frozenset(living)
+        self._last = frozenset(living) | self._gone
 
     def check(self, oracle: Oracle, state_lost: Collection[str]) -> None:
         """Compare, when all is over.

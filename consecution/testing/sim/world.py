@@ -172,9 +172,12 @@ class SimWorld(VirtualWorld):
         self._claims.lives += process.executor is not None and process.executor.peer.intake is not None
         if code:
             self._has_deaths = True
+            if process.executor is not None and process.executor.peer.core.is_ended:
+                self.oracle.sums.dies(self.oracle.copies_of(process.incarnation))
             self.oracle.died(process.incarnation, [run for slot in process.slots for run in slot.runs])
         if process.begin.journal is not None:
-            if self.final is State.DRAINED and not code:
+            left_out = process.executor is None or process.executor.peer.is_left_out
+            if self.final is State.DRAINED and not code and not left_out:
                 self.oracle.check_life(process.begin.journal)
             self.oracle.forget_life(process.begin.journal)
 
