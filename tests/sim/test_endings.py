@@ -22,7 +22,7 @@ from tests.sim.seeds import run_seed
 from tests.sim.test_schedules import outcomes, world
 
 SEEDS = 45
-SEEDS_MAX = 40
+SEEDS_MAX = 200
 
 
 @pytest.mark.parametrize("part", range(3))
