@@ -153,6 +153,13 @@ class Feed:
         """What ends the reading: the producer's own code raised where what entered goes on."""
         return self.asking.error
 
+    @property
+    def introduced(self) -> int:
+        """How many items entered, as far as the journal knows: what it doesn't know of, a death takes back."""
+        if self._journal is None:
+            return self.window.next_seq
+        return 0 if self.kept is None else self.kept.next_seq
+
     # ---- begin ---------------------------------------------------------------------------------------------------
 
     def begin(self, restored: Restored | None, suspects: dict[int, Cause], *, is_charged: bool) -> None:

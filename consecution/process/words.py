@@ -56,7 +56,7 @@ def counts_of(intake: Intake) -> list[FeedCounts]:
             FeedCounts(
                 place=feed.place,
                 name=feed.name,
-                introduced=feed.window.next_seq,
+                introduced=feed.introduced,
                 completed=intake.completed if is_first else 0,
                 failed=tally.failed if is_first else 0,
                 replayed=tally.replayed if is_first else 0,

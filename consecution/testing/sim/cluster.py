@@ -105,10 +105,9 @@ class SimCluster:
         left = [process.name for process in self.world.processes]
         if left and is_late:
             self.problem = f"the topology is {kept.state.value}, but {left} still run"
-        # What a source read, and no journal on a full disk or after a power cut knows of, is read again by the next
-        # run, and counted until then.
-        is_known = not any(fault.kind in (Kind.POWER, Kind.FULL) for fault in self.world.scenario.faults)
-        if kept.state is State.DRAINED and is_known and (status := self.look()) is not None:
+        # What a source read and a power cut took was never done: it is read again, and counted until then.
+        has_power = not any(fault.kind is Kind.POWER for fault in self.world.scenario.faults)
+        if kept.state is State.DRAINED and has_power and (status := self.look()) is not None:
             left_open = sum(feed.introduced - feed.completed - feed.failed for feed in status.feeds)
             if left_open and kept.has_run:  # what hadn't started took nothing back
                 self.problem = f"the topology is drained, but {left_open} items that entered have no outcome"

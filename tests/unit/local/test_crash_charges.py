@@ -328,3 +328,16 @@ def test_a_suspect_that_will_not_be_taken_back_keeps_nobody_from_ending(two):
     first.asking.error = UserCodeError("gone")
     opened.intake._hold(first)
     assert not first.window.is_held
+
+
+def test_what_entered_is_told_when_the_journal_knows_of_it(lives):
+    """The schedule: after a drain one item had no outcome.
+
+    1. An item is read, sent and told. 2. The process dies before the journal's next round. 3. A drain reads no more.
+    """
+    opened = lives.begin()
+    [feed] = opened.intake.feeds
+    opened.intake.feed(100.0, reads=True, draining=False)
+    assert (feed.window.next_seq, feed.introduced) == (3, 0)
+    opened.intake.commit(100.0, force=True)
+    assert feed.introduced == 3
