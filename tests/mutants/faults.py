@@ -1145,7 +1145,7 @@ FAULTS = (
         "consecution/process/child.py",
         "            if self._is_given_up:\n",
         "            if False:\n",
-        ("tests/sim/test_pinned.py",),
+        (UNIT + "process/test_executor_close.py",),
     ),
     Fault(
         "what went on before its item failed is forgotten",
