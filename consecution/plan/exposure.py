@@ -40,7 +40,10 @@ def exposure(dag: Dag) -> Callable[[str], frozenset[str]]:
         place = places.get(name)
         if place is None or not everything:
             return everything
-        if not all(_keeps_items_whole(dag, one) for one in _above(dag, place)):
+        above = _above(dag, place)
+        if not all(_keeps_items_whole(dag, one) for one in above) or any(
+            _is_everywhere(dag, one) for one in (place, *above)
+        ):
             return everything
         beyond = _reached_without(dag, place)
         return frozenset(dag.names[one] for one in accumulating if one in beyond or one == place)
@@ -54,6 +57,11 @@ def _keeps_items_whole(dag: Dag, place: int) -> bool:
     if isinstance(node, Map):
         return not (inspect.isgeneratorfunction(node.func) or inspect.isasyncgenfunction(node.func))
     return isinstance(node, (Filter, Route, Broadcast, Merge, Chunk))
+
+
+def _is_everywhere(dag: Dag, place: int) -> bool:
+    """Whether each value comes to all tasks of a node: the others may have passed on what failed in one."""
+    return dag.nodes[place]._slot.options.grouping == "all"
 
 
 def _above(dag: Dag, place: int) -> set[int]:

@@ -1203,4 +1203,12 @@ FAULTS = (
         "                introduced=feed.window.next_seq,\n",
         ("tests/sim/test_pinned.py",),
     ),
+    Fault(
+        "what the other tasks passed on of a value that all get is forgotten",
+        "R17: a sum is right, or the report says that it may not be",
+        "consecution/plan/exposure.py",
+        '    return dag.nodes[place]._slot.options.grouping == "all"\n',
+        "    return False\n",
+        (UNIT + "plan/test_stages.py",),
+    ),
 )

@@ -136,6 +136,11 @@ def test_a_branch_beside_the_failure_is_exposed() -> None:
     assert exposure(dag)("a") == frozenset()
 
 
+def test_what_comes_to_all_tasks_of_a_node_was_passed_on_by_the_others_when_it_fails_in_one() -> None:
+    dag = dag_of([1] | Map(abs, name="a", grouping="all", parallelism=3) | step("b") | Sums("sums"))
+    assert exposure(dag)("a") == exposure(dag)("b") == {"sums"}
+
+
 def test_the_window_is_a_multiple_of_what_chunks_can_hold() -> None:
     assert pending_default(dag_of([1] | step("a") | Broadcast() | Collect("out"))) == PENDING_MIN
     assert pending_default(dag_of([1] | step("a") | Collect("out")), over_processes=True) == PENDING_MIN_OVER_PROCESSES
