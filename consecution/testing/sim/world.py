@@ -172,7 +172,8 @@ class SimWorld(VirtualWorld):
         self._claims.lives += process.executor is not None and process.executor.peer.intake is not None
         if code:
             self._has_deaths = True
-            if process.executor is not None and process.executor.peer.core.is_ended:
+            is_listed = process.incarnation not in self.oracle.dead
+            if is_listed and process.executor is not None and process.executor.peer.core.is_ended:
                 self.oracle.sums.dies(self.oracle.copies_of(process.incarnation))
             self.oracle.died(process.incarnation, [run for slot in process.slots for run in slot.runs])
         if process.begin.journal is not None:
