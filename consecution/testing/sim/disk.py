@@ -246,7 +246,7 @@ class SimInWork:
 
     def alone(self, producers: Sequence[str], deaths: Sequence[Death]) -> dict[str, list[int]]:
         """See `InWorkFiles.alone`."""
-        if (deaths and deaths[-1].runs) or any(slot.runs for slot in self._dead()):
+        if not deaths or deaths[-1].runs or any(slot.runs for slot in self._dead()):
             return {}
         tables = {name: self._disk.tables.get((self._folder, name)) for name in producers}
         out = [(name, seqs) for name, table in tables.items() if table is not None for seqs in table.seqs.values()]
