@@ -59,9 +59,9 @@ def test_an_unordered_async_node_gives_every_value(run: Runner) -> None:
         (results.stop_iteration_in_class, [0, 2, 3, 4], "StopIteration"),
         (results.stop_iteration_in_batch, [0, 2, 3, 4], "StopIteration"),
         (results.system_exit, [0, 2, 3], "SystemExit"),
-        (results.panic_in_map, [0, 2, 3], "tests.conformance.flows.results.Panic"),
-        (results.panic_in_async, [0, 2, 3], "tests.conformance.flows.results.Panic"),
-        (results.panic_in_batch, [0, 2, 3], "tests.conformance.flows.results.Panic"),
+        (results.panic_in_map, [0, 2, 3], "flows.results.Panic"),
+        (results.panic_in_async, [0, 2, 3], "flows.results.Panic"),
+        (results.panic_in_batch, [0, 2, 3], "flows.results.Panic"),
         (results.recursion, [0, 2, 3], "RecursionError"),
     ],
 )
@@ -73,7 +73,7 @@ def test_what_a_node_raises_fails_the_item_in_work_alone(
     assert (report.introduced, report.completed, report.failed) == (len(out) + 1, len(out), 1)
     [failure] = report.failures
     assert failure.cause is not None
-    assert failure.cause.exception == exception
+    assert failure.cause.exception.endswith(exception)  # a bundle's modules have shorter names
     assert not report
 
 
