@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 HEADERS_S = 10.0
 KEEP_ALIVE_S = 15
 CLOSE_S = 5
+CLOSE_TURNS = 10
 HEADERS_BYTES_MAX = 32 << 10
 
 
@@ -131,3 +132,7 @@ class HttpServer:
         self.service.end()
         self._server.should_exit = True
         await self._serving
+        for _ in range(CLOSE_TURNS):  # who was accepted meanwhile, or outlasted the patience; a socket closes later
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)
