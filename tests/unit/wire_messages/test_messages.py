@@ -79,6 +79,9 @@ def data_frames(draw: st.DrawFn) -> Data:
         code = st.builds(lambda root, index: root << 32 | index, st.integers(0, roots - 1), st.integers(0, 9))
         one = code | st.lists(code, min_size=1, max_size=4).map(tuple)
         origins = draw(st.none() | st.lists(one, min_size=count, max_size=count))
+        if origins and all(isinstance(code, int) for code in origins):
+            in_order = range(origins[0], origins[0] + count)
+            origins = in_order if origins == list(in_order) else origins  # they are read as what they are
     return Data(draw(small), draw(st.binary(max_size=50)), count, *table, origins, draw(st.booleans()))
 
 
