@@ -168,6 +168,8 @@ class KeptJournal(Journal):
     def load(self) -> None:
         """Read what the shelf holds, without asking whose it is; JournalError when it doesn't add up."""
         facts = self._shelf.get(Table.FACTS, 0)
+        if facts is None and self._shelf.is_new:  # its maker died before the first `begin`: it holds nothing yet
+            return
         if facts is None:
             message = f"journal {self._shelf.where} holds no header; restore it from a copy, or move it aside (--fresh)"
             raise JournalError(message)

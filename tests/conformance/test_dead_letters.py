@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from consecution.errors import JournalError
-from consecution.journal.sqlite import has_journal, open_for_reading
+from consecution.journal.sqlite import SqliteJournal, has_journal, open_for_reading
 from tests.conformance.flows import failing
 
 if TYPE_CHECKING:
@@ -54,6 +54,14 @@ def test_a_replay_after_the_fix_completes_dead_letters_and_removes_the_journal(
     assert report
     assert sorted(run.lines("kept")) == sorted(str(n) for n in range(10))
     assert not has_journal(run.folder / "journal")
+
+
+def test_a_journal_whose_maker_died_before_its_first_begin_stands_in_nobodys_way(run: Runner) -> None:
+    SqliteJournal(run.folder / "journal").close()
+    assert failing.numbers().replay_dead().introduced == 0, "there is nothing to replay"
+    SqliteJournal(run.folder / "journal").close()
+    report = run(failing.numbers)
+    assert (report.introduced, report.completed, report.failed) == (10, 5, 5)
 
 
 def test_some_dead_letters_are_replayed_and_the_others_stand(run: Runner) -> None:

@@ -365,3 +365,19 @@ def test_dead_letters_can_be_edited_without_knowing_the_flow(tmp_path):
     reader = open_for_reading(tmp_path)
     assert reader.dead_letters() == []
     reader.close()
+
+
+def test_a_journal_whose_maker_died_before_its_first_begin_holds_nothing_and_can_be_read(tmp_path):
+    SqliteJournal(tmp_path).close()
+    reader = open_for_reading(tmp_path)
+    assert (reader.producers(), reader.dead_letters(), reader.counts()) == ([], [], Counts())
+    editor = open_for_editing(tmp_path)
+    assert editor.drop_dead_letters([]) == 0
+    editor.close()
+    writer = SqliteJournal(tmp_path)
+    writer.begin(HEADER, [PIPE])
+    writer.append("pipe", 0, ["a"], sync=False)
+    reader.load()  # a reader that was there before sees what came
+    assert (reader.pipeline, reader.counts().introduced) == ("flow", 1)
+    writer.close()
+    reader.close()
