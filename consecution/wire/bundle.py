@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from consecution.errors import CapacityError, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BUNDLE_BYTES_MAX = 20 << 20
 UNPACKED_BYTES_MAX = 200 << 20
@@ -123,13 +123,14 @@ def _too_large(folder: Path, what: str, sizes: list[tuple[int, str]]) -> Capacit
     return CapacityError(message)
 
 
-def unpack_bundle(bundle: Path, sha256: str, folder: Path) -> None:
+def unpack_bundle(bundle: Path, sha256: str, folder: Path, finish: Callable[[Path], None] | None = None) -> None:
     """Check a zip against its name, and unpack it into a new folder (0700) that appears only when it is complete.
 
     Args:
         bundle: The zip.
         sha256: What it must be.
         folder: Does not exist yet; its parent does.
+        finish: Called with what is unpacked, before it gets its name.
 
     Raises:
         ProtocolError: It is another file, no zip, or has an entry that isn't let through; nothing is left behind.
@@ -148,6 +149,8 @@ def unpack_bundle(bundle: Path, sha256: str, folder: Path) -> None:
             left = UNPACKED_BYTES_MAX
             for entry in checked_entries(archive, bundle.name):
                 left -= _unpack_one(archive, entry, partial, left)
+        if finish is not None:
+            finish(partial)
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

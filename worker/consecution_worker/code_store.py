@@ -66,11 +66,9 @@ class CodeStore:
                 file.write(data)
             if not is_last:
                 return None
-            unpack_bundle(part, sha256, folder)
-            note_files(folder)
+            unpack_bundle(part, sha256, folder, note_files)
         except OSError as error:
             remove(part)
-            remove(folder)  # unpacked, but its files not noted
             raise _not_written(folder, error) from error
         except ConsecutionError as error:
             remove(part)

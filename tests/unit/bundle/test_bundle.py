@@ -44,6 +44,23 @@ def test_what_was_zipped_is_there_after_unpacking(tmp_path):
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
 
 
+def test_who_dies_while_it_is_finished_leaves_no_folder_of_that_name(tmp_path):
+    """Its files are noted before it gets its name: else results written there later would pass for code."""
+    write(tmp_path / "flow", "flow.py")
+    made = make_bundle(tmp_path / "flow")
+    (tmp_path / "b.zip").write_bytes(made.data)
+    seen = []
+
+    def note(folder):
+        seen.append((sorted(path.name for path in folder.iterdir()), (tmp_path / "out").exists()))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        unpack_bundle(tmp_path / "b.zip", made.sha256, tmp_path / "out", note)
+    assert seen == [(["flow.py"], False)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.zip", "flow"]
+
+
 def test_the_same_files_give_the_same_bytes_whatever_their_times_and_order(tmp_path):
     write(tmp_path / "one", "b.py", "a.py")
     write(tmp_path / "two", "a.py", "b.py")
