@@ -83,7 +83,10 @@ class DataDir:
         path = self.path / "identity"
         if not path.is_file():
             half = path.with_name("identity.part")
-            half.write_text(secrets.token_hex(16))
+            with half.open("w") as file:
+                file.write(secrets.token_hex(16))
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut may leave the name without the word
             half.rename(path)
         return path.read_text()
 
