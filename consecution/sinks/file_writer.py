@@ -98,7 +98,7 @@ class FileWriter(Node):
         """Open the file and mend its end.
 
         Raises:
-            SinkError: It can't be opened, or has another header.
+            SinkError: It can't be opened or mended, or has another header.
         """
         try:
             self._fd = self._opened()
@@ -106,6 +106,16 @@ class FileWriter(Node):
             msg = f"FileWriter: {self._path} can't be opened: {error.strerror}; expected a file in a folder that exists"
             msg += " and that you may write"
             raise SinkError(msg) from error
+        try:
+            self._begin()
+        except BaseException as error:
+            self.teardown()  # nobody else calls it for a setup that failed
+            if isinstance(error, OSError):
+                msg = f"FileWriter: the end of {self._path} can't be mended: {error.strerror}; nothing was cut off it"
+                raise SinkError(msg) from error
+            raise
+
+    def _begin(self) -> None:
         self._is_regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
         self._sound = 0
         with self._locked():
@@ -123,7 +133,7 @@ class FileWriter(Node):
         try:
             with self._locked():
                 size = self._mended()
-                if self._is_due(size, more=len(data)):
+                while self._is_due(size, more=len(data)):  # another task may have filled the next one meanwhile
                     self._rotate()
                     size = self._mended()
                 if not size and isinstance(self._format, Csv):

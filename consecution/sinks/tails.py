@@ -45,15 +45,31 @@ def sound_end(fd: int, sound: int, size: int, *, has_quotes: bool) -> int:
 
 
 def cut_tail(path: str, fd: int, end: int, size: int) -> None:
-    """Move the bytes from ``end`` on into ``PATH.torn`` and cut them off."""
-    tail = os.pread(fd, size - end, end)
+    """Move the bytes from ``end`` on into ``PATH.torn`` and cut them off.
+
+    Raises:
+        OSError: They can't be kept (a full disk); then nothing is cut off.
+    """
     kept = os.open(path + ".torn", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     try:
-        os.write(kept, tail + NEWLINE)
+        before = os.fstat(kept).st_size
+        try:
+            _copy(fd, end, size, kept)
+        except OSError:
+            os.ftruncate(kept, before)
+            raise
     finally:
         os.close(kept)
     os.ftruncate(fd, end)
-    log.warning("%s ended in a torn line of bytes=%d, moved to %s.torn; its items are replayed", path, len(tail), path)
+    log.warning("%s ended in a torn line of bytes=%d, moved to %s.torn; its items are replayed", path, size - end, path)
+
+
+def _copy(fd: int, start: int, stop: int, target: int) -> None:
+    """Append these bytes and a newline; a disk that is nearly full takes less than it is given."""
+    at = start
+    while at < stop and (chunk := os.pread(fd, min(CHUNK_BYTES, stop - at), at)):
+        at += os.write(target, chunk)
+    os.write(target, NEWLINE)
 
 
 def _last_newline(fd: int, sound: int, size: int) -> int:

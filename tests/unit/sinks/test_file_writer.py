@@ -189,6 +189,16 @@ def test_a_torn_tail_is_moved_aside(tmp_path: Path, format: str, whole: bytes, t
         assert rows_of(path)[-1] == ["9", "9"]
 
 
+def test_a_torn_tail_that_a_full_disk_cannot_keep_stays_where_it_is(small_disk: Path) -> None:
+    path = small_disk / "out"
+    before = b"one\n" + b"t" * 700_000
+    path.write_bytes(before)
+    with pytest.raises(SinkError, match="can't be mended: No space left on device; nothing was cut off it"):
+        write(FileWriter(path), ["two"])
+    assert path.read_bytes() == before
+    assert (small_disk / "out.torn").read_bytes() == b"", "the next try finds the space of this one"
+
+
 def test_a_large_csv_with_quotes_over_chunks_keeps_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "out"
     rows = b"".join(b'%d,"a ""b""\n c"\n' % n for n in range(120_000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from collections import Counter
@@ -140,6 +141,31 @@ def test_tasks_that_share_a_file_rotate_it_together(tmp_path: Path) -> None:
     for name in range(4):
         assert [int(line.split()[1]) for line in lines if line.startswith(f"{name} ")] == list(range(200))
     assert max(path.stat().st_size for path in tmp_path.iterdir()) <= 500
+
+
+def test_a_file_that_another_task_filled_during_a_rotation_is_rotated_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between giving the old file its last name and locking the new one, others write there."""
+    one, other = (FileWriter(tmp_path / "out.txt", rotate_bytes=100) for _ in range(2))
+    for writer in (one, other):
+        writer.setup()
+    one.process_batch(["1" * 90])
+    lock, calls = fcntl.flock, []
+
+    def flock(fd: int, how: int) -> None:
+        if fd == one._fd:
+            calls.append(fd)
+            if len(calls) == 3:  # the old file, the old one again, and now the new one
+                other.process_batch(["2" * 90])
+        lock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    one.process_batch(["3" * 90])
+    for writer in (one, other):
+        writer.teardown()
+    assert lines_of(tmp_path) == ["1" * 90, "2" * 90, "3" * 90]
+    assert names(tmp_path) == ["out-000001.txt", "out-000002.txt", "out.txt"]
 
 
 def test_a_kill_at_any_moment_leaves_whole_lines_and_names_go_on(tmp_path: Path, process: Any, wait_for: Any) -> None:
