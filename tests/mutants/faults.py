@@ -1211,4 +1211,20 @@ FAULTS = (
         "    return False\n",
         (UNIT + "plan/test_stages.py",),
     ),
+    Fault(
+        "a journal whose maker died before its first begin is called damaged",
+        "R17: whatever moment a process is killed at, the next start goes on",
+        "consecution/journal/kept.py",
+        "if facts is None and self._shelf.is_new:",
+        "if False:",
+        (UNIT + "journal/test_sqlite_faults.py",),
+    ),
+    Fault(
+        "a file is rotated once, though another task has filled the next one meanwhile",
+        "A file is never larger than rotate_bytes",
+        "consecution/sinks/file_writer.py",
+        "while self._is_due(size, more=len(data)):",
+        "if self._is_due(size, more=len(data)):",
+        (UNIT + "sinks/test_rotation.py",),
+    ),
 )
