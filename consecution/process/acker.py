@@ -156,8 +156,11 @@ class AckerProcess:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the run has; an acker that is left out ends alone."""
-        return self._placement is not None and self._placement.phase is Phase.ENDED
+        """Whether the run has, with this acker; one that is left out, or was replaced while it slept, ends alone."""
+        placement = self._placement
+        if placement is None or placement.phase is not Phase.ENDED:
+            return False
+        return any(member.incarnation == self._transport.incarnation for member in placement.members)
 
     @property
     def open_trees(self) -> int:
