@@ -259,8 +259,7 @@ class SimCluster:
         """Let everything be well from now on."""
         self.control.loss = self.control.news_loss = 0.0
         self.coordinator.freeze(0.0)
-        if self.coordinator.state is None:
-            self.coordinator.start()
+        self.coordinator.revive()
         for worker in self.workers:
             worker.resume()
             worker.start()

@@ -133,9 +133,10 @@ class SimCoordinator:
     def crash(self, seconds: float, points: int) -> None:
         """Die in the middle of what it does next, and be started again some time later."""
         self._dies_in = points
-        self._timeline.after(seconds, self._revive)
+        self._timeline.after(seconds, self.revive)
 
-    def _revive(self) -> None:
+    def revive(self) -> None:
+        """Start it when it is down; a death that was still to come comes no more."""
         self._dies_in = 0
         if self.state is None:
             self.start()
