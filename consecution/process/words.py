@@ -109,8 +109,9 @@ def broke_of(error: BaseException, *, is_loading: bool) -> Broke:
         (ClusterError, "cluster"),
         (ConsecutionError, "internal"),
     )
-    kind = next((name for cls, name in kinds if isinstance(error, cls)), "flow" if is_loading else "internal")
-    return Broke(kind, f"{type(error).__name__}: {error}", text)
+    other = type(error), "flow" if is_loading else "internal"
+    cls, kind = next((found for found in kinds if isinstance(error, found[0])), other)
+    return Broke(kind, f"{cls.__name__}: {error}", text)
 
 
 def error_of(broke: Broke) -> ConsecutionError:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEATHS_MAX = 64
 HOPELESS = ("flow", "setup", "source", "journal", "bundle")  # kinds of Broke that another try wouldn't mend
+OF_THE_HOST = ("source", "journal", "bundle")  # no code of the flow is to blame, and the message says all
 
 
 def on_exit(course: Course, exit_: ChildExit, desk: Desk) -> None:
@@ -40,7 +41,8 @@ def on_exit(course: Course, exit_: ChildExit, desk: Desk) -> None:
         crashes.count(course, exit_, desk)
     if not course.kept.has_run:
         if exit_.broke in HOPELESS:
-            return ending.fail(course, text, exit_.traceback or exit_.log_tail, desk)
+            trace = "" if exit_.broke in OF_THE_HOST else exit_.traceback or exit_.log_tail
+            return ending.fail(course, f"{text} (on worker {seat.worker})", trace, desk)
         if seat.failures >= desk.limits.failures_max:
             times = f"{seat.role}-{seat.index} ended {seat.failures} times before it was ready; the last time: {text}"
             return ending.fail(course, times, exit_.traceback or exit_.log_tail, desk)

@@ -13,6 +13,7 @@ from consecution.errors import (
     SourceError,
     UserCodeError,
 )
+from consecution.journal.base import JournalFull
 from consecution.process.words import broke_of, error_of
 
 KINDS = [GraphError, UserCodeError, SourceError, JournalError, ClusterError, ConsecutionError]
@@ -26,6 +27,10 @@ def test_an_error_of_ours_arrives_with_its_type_its_words_and_its_traceback(kind
     (note,) = error.__notes__
     assert note.startswith("In the executor:\n")
     assert kind.__name__ in note
+
+
+def test_a_journal_that_is_full_is_told_as_what_users_may_catch() -> None:
+    assert broke_of(JournalFull("no space"), is_loading=False).message == "JournalError: no space"
 
 
 @pytest.mark.parametrize(("is_loading", "kind"), [(True, GraphError), (False, ConsecutionError)])
