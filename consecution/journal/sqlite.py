@@ -384,8 +384,8 @@ class SqliteShelf(Shelf):
         code = getattr(error, "sqlite_errorcode", None)
         if code in _FULL_CODES or getattr(error, "errno", None) in _NO_SPACE:
             message = (
-                f"journal {self.where}: the disk is full; nothing was written; free some space: a run that has begun "
-                "goes on by itself"
+                f"journal {self.where}: the disk is full; nothing was written; free some space and start again; a run "
+                "that has begun goes on by itself"
             )
             return JournalFull(message)
         if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
