@@ -160,7 +160,7 @@ class AckerProcess:
         placement = self._placement
         if placement is None or placement.phase is not Phase.ENDED:
             return False
-        return any(member.incarnation == self._transport.incarnation for member in placement.members)
+        return placement.member(self._transport.incarnation) is not None
 
     @property
     def open_trees(self) -> int:
