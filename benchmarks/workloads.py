@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def w1_batches() -> Any:
 
         def process_batch(self, items: list[dict[str, int]]) -> None:
             self.count += len(items)
-            self.total += sum([row["v"] for row in items])
+            self.total += sum(map(itemgetter("v"), items))
 
         def finish(self) -> None:
             self.push((self.count, self.total))
@@ -102,7 +103,7 @@ def w1_together() -> Any:
 
         def process_batch(self, items: list[dict[str, int]]) -> None:
             self.count += len(items)
-            self.total += sum([row["v"] for row in items])
+            self.total += sum(map(itemgetter("v"), items))
 
         def finish(self) -> None:
             self.push((self.count, self.total))

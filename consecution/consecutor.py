@@ -69,7 +69,7 @@ class Consecutor(Joinable):
         replays_max: Replays of an item that fails; after 1 + `replays_max` attempts it is a dead letter.
         timeout_s: Seconds of silence after which the audit looks for what was lost; slowness alone never fails an item.
         call_timeout_s: Seconds that one ``process`` may take where nodes have processes of their own.
-        pending_max: Items of each producer that may be unfinished; None: 16,384, over processes 65,536 while their
+        pending_max: Items of each producer that may be unfinished; None: 32,768, over processes 65,536 while their
             copies take less than 64 MiB, and in any case four times what Chunks can hold.
         journal: Folder of the journal; None for none. By default ``./.consecution/NAME/`` for REPLAY and a flow in a
             file.

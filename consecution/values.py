@@ -69,7 +69,7 @@ class _Kept(Snapshot):
     __slots__ = ("_items",)
 
     def __init__(self, items: Sequence[Any]) -> None:
-        self._items = tuple(items)
+        self._items: Sequence[Any] = items if type(items) is range else tuple(items)
 
     @property
     def size(self) -> int:
@@ -170,7 +170,7 @@ def _size_of(items: Sequence[Any]) -> int:
     return len(items) * sys.getsizeof(items[0]) if items else 0
 
 
-def snapshot(items: list[Any], codec: Codec = default_codec) -> Snapshot:
+def snapshot(items: Sequence[Any], codec: Codec = default_codec) -> Snapshot:
     """Keep a batch as it is now.
 
     Immutable items are kept as they are. Other items are kept as bytes where they are of built-in types all through, or
@@ -215,7 +215,7 @@ class _PlainPickler(pickle.Pickler):
         raise pickle.PicklingError(message)
 
 
-def _plain_bytes(items: list[Any]) -> bytes | None:
+def _plain_bytes(items: Sequence[Any]) -> bytes | None:
     """Give the bytes of items of built-in types; None when something else is in them, or a cycle."""
     buffer = io.BytesIO()
     pickler = _PlainPickler(buffer, PICKLE_PROTOCOL)
@@ -227,7 +227,7 @@ def _plain_bytes(items: list[Any]) -> bytes | None:
     return buffer.getvalue()
 
 
-def keep(items: list[Any]) -> Snapshot:
+def keep(items: Sequence[Any]) -> Snapshot:
     """Keep a batch whose items nobody can edit, without a look at them."""
     return _Kept(items)
 

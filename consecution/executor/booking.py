@@ -131,7 +131,7 @@ class Booking:
         self._book_frame()
 
     def _fail_key(
-        self, node: int, items: list[Any], places: Sequence[Place] | None
+        self, node: int, items: Sequence[Any], places: Sequence[Place] | None
     ) -> Callable[[int, BaseException], None]:
         def fail(position: int, error: BaseException) -> None:
             self.fail(node, position if places is None else places[position], error, items[position])

@@ -104,20 +104,20 @@ class Column:
     __slots__ = ("items", "places")
 
     def __init__(self) -> None:
-        self.items: list[Any] = []
+        self.items: Sequence[Any] = []
         self.places: Sequence[Place] | None = None
 
-    def add(self, items: list[Any], places: Sequence[Place] | None) -> None:
+    def add(self, items: Sequence[Any], places: Sequence[Place] | None) -> None:
         """Append values; takes over ``items`` when the column is empty."""
         if not self.items:
             self.items, self.places = items, places
             return
         mine = self.places if self.places is not None else list(range(len(self.items)))
         theirs = places if places is not None else list(range(len(items)))
-        self.items = self.items + items
+        self.items = [*self.items, *items]
         self.places = [*mine, *theirs]
 
-    def take(self) -> tuple[list[Any], Sequence[Place] | None]:
+    def take(self) -> tuple[Sequence[Any], Sequence[Place] | None]:
         """Give what waits, and forget it."""
         items, places = self.items, self.places
         self.items, self.places = [], None

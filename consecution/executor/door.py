@@ -70,10 +70,11 @@ class DoorRunner:
         """Offer a frame's items; it is left open unless the output is async, or there is nothing in it."""
         if not frame.items:
             return Outcome(closed=[frame])
+        items = frame.items if isinstance(frame.items, list) else list(frame.items)
         if self._is_async:
-            self._handover.offer_async(frame.items)
+            self._handover.offer_async(items)
             return Outcome(closed=[frame])
-        self._handover.offer(frame.items, self._journalled)
+        self._handover.offer(items, self._journalled)
         return Outcome()
 
     def flush(self) -> Outcome:

@@ -29,7 +29,7 @@ class Frame:
 
     Attributes:
         task: Number of the task that it is for.
-        items: The values; owned by whoever holds the frame.
+        items: The values: a list, owned by whoever holds the frame, or a range, from a producer in the same process.
         roots: The roots that it descends from; empty at level NONE.
         ids: One edge id for each root.
         producers: Incarnation of each root's producer: to whom the verdict goes.
@@ -41,7 +41,7 @@ class Frame:
     """
 
     task: int
-    items: list[Any]
+    items: Sequence[Any]
     roots: tuple[Root, ...] = ()
     ids: tuple[int, ...] = ()
     producers: tuple[Incarnation, ...] = ()

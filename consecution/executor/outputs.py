@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from consecution.executor.columns import InWork, Place
     from consecution.executor.frames import Code
 
-Shares: TypeAlias = "list[tuple[int, list[Any], Sequence[Place] | None]]"
+Shares: TypeAlias = "list[tuple[int, Sequence[Any], Sequence[Place] | None]]"
 
 KEYS_CACHED_MAX = 65_536
 NOBODY = 255  # as a place among the tasks that own partitions, which are 64 at most
@@ -121,7 +121,7 @@ class Outlet:
         self._owner_of = {kind: _OwnersOfKeys(self._owners) for kind in CACHED_KINDS}
 
     def share(
-        self, items: list[Any], places: Sequence[Place] | None, fail: Callable[[int, BaseException], None]
+        self, items: Sequence[Any], places: Sequence[Place] | None, fail: Callable[[int, BaseException], None]
     ) -> Shares:
         """Deal values to tasks.
 
@@ -144,7 +144,7 @@ class Outlet:
         return self._shuffled(items, places)
 
     def _copies(
-        self, items: list[Any], places: Sequence[Place] | None, fail: Callable[[int, BaseException], None]
+        self, items: Sequence[Any], places: Sequence[Place] | None, fail: Callable[[int, BaseException], None]
     ) -> Shares:
         """Copies for all tasks but the last, so that tasks never see each other's edits."""
         shares: Shares = []
@@ -156,7 +156,7 @@ class Outlet:
                 shares.append((task, copies, kept if places is None else [places[position] for position in kept]))
         return shares
 
-    def _shuffled(self, items: list[Any], places: Sequence[Place] | None) -> Shares:
+    def _shuffled(self, items: Sequence[Any], places: Sequence[Place] | None) -> Shares:
         """Cut the values into equal slices, one for each task, and begin with another task each time."""
         count = len(self.tasks)
         size = -(-len(items) // count)
@@ -170,7 +170,7 @@ class Outlet:
         return shares
 
     def _by_key(
-        self, items: list[Any], places: Sequence[Place] | None, fail: Callable[[int, BaseException], None]
+        self, items: Sequence[Any], places: Sequence[Place] | None, fail: Callable[[int, BaseException], None]
     ) -> Shares:
         owners = self._owners_at_once(items) if self._grouping == KEY else None
         if owners is None:
@@ -184,7 +184,7 @@ class Outlet:
                 shares.append((task, mine, chosen_places(where, chosen)))
         return shares
 
-    def _owners_at_once(self, items: list[Any]) -> bytes | None:
+    def _owners_at_once(self, items: Sequence[Any]) -> bytes | None:
         """The place of the owner of each value; None when the keys aren't all of one kind that is remembered."""
         try:
             if self._key is str and countOf(map(type, items), str) == len(items):  # their own keys
@@ -197,7 +197,7 @@ class Outlet:
         except user_errors():  # the key function is user code: one by one it is seen whose fault it is
             return None
 
-    def _owners_one_by_one(self, items: list[Any], fail: Callable[[int, BaseException], None]) -> bytes:
+    def _owners_one_by_one(self, items: Sequence[Any], fail: Callable[[int, BaseException], None]) -> bytes:
         """As `_owners_at_once`; `NOBODY` for a value whose key can't be had, which is told to ``fail``."""
         owners = bytearray()
         for position, item in enumerate(items):
@@ -229,7 +229,7 @@ class Outlet:
 
 
 def frame_of(
-    task: int, items: list[Any], places: Sequence[Place] | None, work: InWork | None, new_id: Callable[[], int]
+    task: int, items: Sequence[Any], places: Sequence[Place] | None, work: InWork | None, new_id: Callable[[], int]
 ) -> Frame:
     """Make the frame that carries ``items`` to ``task``.
 
@@ -260,7 +260,7 @@ def _has_held(places: Sequence[Place] | None) -> bool:
 
 
 def _joined(
-    task: int, items: list[Any], places: Sequence[Place], work: InWork | None, new_id: Callable[[], int]
+    task: int, items: Sequence[Any], places: Sequence[Place], work: InWork | None, new_id: Callable[[], int]
 ) -> Frame:
     """A frame whose items were made of items of several roots, or of several items each."""
     table: dict[int, int] = {}

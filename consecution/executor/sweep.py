@@ -76,7 +76,7 @@ class Sweep:
         wiring: Wiring,
         books: Booking,
         hooks: Hooks,
-        begin: Callable[[int, list[Any], Sequence[Place] | None, object], None],
+        begin: Callable[[int, Sequence[Any], Sequence[Place] | None, object], None],
     ) -> None:
         self._nodes = nodes
         self._names = names
@@ -171,7 +171,7 @@ class Sweep:
     def _run_segment(
         self,
         segment: Segment,
-        items: list[Any],
+        items: Sequence[Any],
         places: Sequence[Place] | None,
         start: int = 0,
         given: object = None,
@@ -259,7 +259,7 @@ class Sweep:
         segment: Segment,
         unexpected: UnexpectedResultError,
         position: int,
-        items: list[Any],
+        items: Sequence[Any],
         places: Sequence[Place] | None,
     ) -> None:
         """A plain function gave a generator or an awaitable: cut the stage anew there, and go on behind this item."""
@@ -281,11 +281,13 @@ class Sweep:
         self._started[node] = unexpected.value
         self._run_segment(self._segments[first], items, places, position + 1)
 
-    def _run_async(self, place: int, items: list[Any], places: Sequence[Place] | None, started: object = None) -> None:
+    def _run_async(
+        self, place: int, items: Sequence[Any], places: Sequence[Place] | None, started: object = None
+    ) -> None:
         first = self._started.pop(place, None) if started is None else started
         self._begin(place, items, places, first)
 
-    def _run_batch(self, place: int, items: list[Any], places: Sequence[Place] | None) -> None:
+    def _run_batch(self, place: int, items: Sequence[Any], places: Sequence[Place] | None) -> None:
         """Give a batch node its column; when it raises, give it each value alone, so that the culprit is found."""
         self._base = iter(items)  # another call, for `marker`
         try:

@@ -94,12 +94,12 @@ class UnderWay:
     @property
     def count(self) -> int:
         """Items that are under way."""
-        return sum(node.under_way for node in self._awaiting.values())
+        return sum(node.under_way for node in self._awaiting.values()) if self._awaiting else 0
 
     @property
     def has_room(self) -> bool:
         """Whether another frame may be taken: no node has more in work than it may await at a time."""
-        return all(node.has_room for node in self._awaiting.values())
+        return not self._awaiting or all(node.has_room for node in self._awaiting.values())
 
     @property
     def oldest(self) -> tuple[float, str] | None:

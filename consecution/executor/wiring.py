@@ -90,7 +90,7 @@ class Wiring:
     def deliver(
         self,
         key: OutputKey,
-        items: list[Any],
+        items: Sequence[Any],
         places: Sequence[Place] | None,
         fail: Callable[[int, BaseException], None],
     ) -> None:
@@ -112,13 +112,13 @@ class Wiring:
     def _deliver_copies(
         self,
         targets: Sequence[Column],
-        items: list[Any],
+        items: Sequence[Any],
         places: Sequence[Place] | None,
         fail: Callable[[int, BaseException], None],
     ) -> None:
         if ATOMS.issuperset(map(type, items)):
             for column in targets:
-                column.add(items.copy(), places)
+                column.add(list(items), places)
             return
         for column in targets:
             copies, kept = copy_items(items, fail)

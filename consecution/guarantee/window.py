@@ -53,7 +53,7 @@ class Batch:
     Attributes:
         root: 64 random bits; 0 at level NONE.
         seqs: Sequence number of each item: a range for fresh ones, mostly a tuple for replays.
-        items: The items, the receiver's to change.
+        items: The items: a list, the receiver's to change, or a range.
         solo: Whether it is one item that must stay alone: holders pass it on as a chunk of its own (R14).
         attempt: Which attempt this is, of a solo item; 1 is the first.
         is_buffer_free: As of its `Snapshot`.
@@ -61,7 +61,7 @@ class Batch:
 
     root: Root
     seqs: Sequence[int]
-    items: list[Any]
+    items: Sequence[Any]
     solo: bool = False
     attempt: int = 1
     is_buffer_free: bool = False
@@ -104,7 +104,7 @@ class Window:
         replays_max: int,
         pending_max: int,
         new_root: Callable[[], Root],
-        snapshot: Callable[[list[Any]], Snapshot],
+        snapshot: Callable[[Sequence[Any]], Snapshot],
         exposed: Callable[[str], frozenset[str]],
         backoff: Backoff | None = None,
         first_seq: int = 0,
@@ -204,11 +204,11 @@ class Window:
 
     # -- items in
 
-    def introduce(self, items: list[Any], now: float) -> Batch:
+    def introduce(self, items: Sequence[Any], now: float) -> Batch:
         """Put fresh items under a fresh root.
 
         Args:
-            items: At least one, at most `room()`; they go out as they are, in this very list.
+            items: At least one, at most `room()`; they go out as they are, in this very list or range.
             now: Monotonic seconds.
 
         Returns:
@@ -289,7 +289,7 @@ class Window:
         self.unfinished += 1
         self._bury(Load((seq,), self._keep([item]), attempts=1), cause)
 
-    def _keep(self, items: list[Any]) -> Snapshot:
+    def _keep(self, items: Sequence[Any]) -> Snapshot:
         return self._snapshot(items) if self.level >= Robustness.TRACK else NO_SNAPSHOT
 
     # -- verdicts

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 BATCH_FIRST = 64
 BATCH_MAX = 4096
-BATCH_MAX_REREAD = 2 * BATCH_MAX  # on one machine; elsewhere a batch is what a death takes, or what a frame holds
+BATCH_MAX_REREAD = 4 * BATCH_MAX  # on one machine; elsewhere a batch is what a death takes, or what a frame holds
 BATCH_S = 0.02  # a batch grows while the one before took less than half of this, and shrinks when it took more
 NO_POSITION = object()
 UNPACKABLE = "consecution: this item could not be packed"
@@ -602,7 +602,9 @@ def batch_max_of(producer: Producer, pending_max: int, *, over_processes: bool) 
     """
     if over_processes:
         return max(1, min(BATCH_MAX, pending_max // 4))
-    return BATCH_MAX_REREAD if producer.source is SourceClass.RE_READABLE else BATCH_MAX
+    if producer.source is not SourceClass.RE_READABLE:
+        return BATCH_MAX
+    return min(BATCH_MAX_REREAD, max(BATCH_MAX, pending_max // 2))  # what holders keep must not fill the window
 
 
 def header_of(name: str, producer: Producer) -> ProducerHeader:

@@ -193,7 +193,7 @@ class Sending:
             def fail(
                 position: int,
                 error: BaseException,
-                items: list[Any] = items,
+                items: Sequence[Any] = items,
                 places: Sequence[Place] | None = places,
                 outlet: Outlet = outlet,
             ) -> None:
@@ -211,7 +211,7 @@ class Sending:
     def _copies(self, batch: Batch, outlet: Outlet, fails: list[Fail]) -> tuple[list[Any], Sequence[Place] | None]:
         """Copies of a batch for one of several entries, so that branches never see each other's edits."""
         if ATOMS.issuperset(map(type, batch.items)):
-            return batch.items.copy(), None
+            return list(batch.items), None
         name = self._names[outlet.node_place]
 
         def fail(place: int, error: BaseException) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from consecution.graph import Dag
 
-PENDING_MIN = 16_384
+PENDING_MIN = 32_768
 PENDING_MIN_OVER_PROCESSES = 65_536  # several processes work on what is in the window
 PENDING_TIMES = 4
 
@@ -102,10 +102,10 @@ def items_held(dag: Dag) -> int:
 
 
 def pending_default(dag: Dag, *, over_processes: bool = False) -> int:
-    """The default of ``pending_max``: 16,384 items, or four times what the holders can keep open (R16).
+    """The default of ``pending_max``: 32,768 items, or four times what the holders can keep open (R16).
 
     Args:
         dag: The graph.
-        over_processes: Tasks run in other processes than the producer: 65,536 items in place of 16,384.
+        over_processes: Tasks run in other processes than the producer: 65,536 items in place of 32,768.
     """
     return max(PENDING_MIN_OVER_PROCESSES if over_processes else PENDING_MIN, PENDING_TIMES * items_held(dag))

@@ -47,7 +47,7 @@ class Read:
     """What one call of `Producer.read` gave.
 
     Attributes:
-        items: The items, in order; [] when there is nothing yet.
+        items: The items, in order; [] when there is nothing yet. A new list, or what nobody can edit, such as a range.
         positions: Of a re-readable source the start position of each item (``open(positions[i], …)`` reads from
             ``items[i]`` on), as long as ``items``; of any other source empty.
         next_position: Where the next read goes on, packable by MessagePack; None when there is no such place. A source
@@ -59,7 +59,7 @@ class Read:
         tokens: What each item was pushed with (`Pusher.push(token=…)`), as long as ``items``; None when there are none.
     """
 
-    items: list[Any]
+    items: Sequence[Any]
     positions: Sequence[object] = ()
     next_position: object | None = None
     ended: bool = False

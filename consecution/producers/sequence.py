@@ -4,7 +4,7 @@ Rules of this module:
 1. Re-readable: a position is the number of items before it.
 2. The check is an anchor: of items that no node can edit, the one just below the mark; of others, an item of the last
    read below it, whose CRC was taken before any node could edit it.
-3. Items are taken as they are read: a range of 10**12 costs nothing.
+3. Items are taken as they are read: a range of 10**12 costs nothing, and a read of it is a range.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FIXED_TYPES = (str, bytes, int, float, bool, complex, type(None))
-SLICEABLE = (list, tuple, range)
 
 
 class SequenceProducer(Producer):
@@ -29,7 +28,7 @@ class SequenceProducer(Producer):
     >>> producer = SequenceProducer(range(10))
     >>> producer.open()
     >>> producer.read(4, 0.0)
-    Read(items=[0, 1, 2, 3], positions=range(0, 4), next_position=4, ended=False, keys=None, tokens=None)
+    Read(items=range(0, 4), positions=range(0, 4), next_position=4, ended=False, keys=None, tokens=None)
     >>> producer.close()
 
     Args:
@@ -74,7 +73,10 @@ class SequenceProducer(Producer):
             return Read([], (), self._position)
         first = self._position
         rows = self._rows
-        if isinstance(rows, SLICEABLE):
+        items: Sequence[Any]
+        if type(rows) in (range, list):
+            items = rows[first : first + items_max]
+        elif isinstance(rows, (range, list, tuple)):
             items = list(rows[first : first + items_max])
         else:  # a user's sequence need not know slices
             items = [rows[place] for place in range(first, min(first + items_max, len(rows)))]

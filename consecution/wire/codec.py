@@ -300,7 +300,7 @@ class Codec:
             message = f"a batch of {len(items)} items can't be packed: {error}"
             raise CodecError(message) from error
 
-    def try_pack_items(self, items: list[Any], *, limits: Limits | None = None) -> bytes | None:
+    def try_pack_items(self, items: Sequence[object], *, limits: Limits | None = None) -> bytes | None:
         """Give a batch's bytes, or None at once when some item can't be packed: for who has another way."""
         try:
             return self._pack(items, limits or self._limits)

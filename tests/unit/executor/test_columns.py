@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from consecution import Collect, Consecutor, Map, Node, Robustness
+from consecution.executor.batching import run_batch
 from consecution.executor.columns import Alike, Held, compose, join_places
 
 
@@ -70,3 +74,54 @@ def test_one_bad_value_behind_batch_nodes_fails_its_item_alone():
     report = Consecutor(flow, robustness=Robustness.REPLAY, replays_max=2, journal=None).run()
     assert (report.completed, report.failed) == (1_999, 1)
     assert (report.failures[0].seq, report.failures[0].attempts) == (1_000, 3)
+
+
+def given_by(node: Node, items: list[int]) -> list[Any]:
+    """What a call of a batch node comes to."""
+    runtime: Any = SimpleNamespace(context=None)
+    hooks: Any = None
+    [(output, values, places)] = run_batch(node, "n", runtime, hooks, items, None, work=None, fail_at=None)
+    assert (output, list(places)) == ("default", [range(3)] * 3)
+    return values
+
+
+def test_a_list_that_a_node_keeps_is_copied():
+    node = KeepsItsList("n")
+    node.setup()
+    values = given_by(node, [1, 2, 3])
+    node.given.clear()
+    assert values == [1, 2, 3]
+
+
+def test_a_list_that_a_node_keeps_elsewhere_is_copied():
+    class Remembers(Node):
+        def process_batch(self, items):
+            made.append([item + 1 for item in items])
+            return made[-1]
+
+    made: list[list[int]] = []
+    values = given_by(Remembers("n"), [1, 2, 3])
+    made.pop().clear()
+    assert values == [2, 3, 4]
+
+
+def test_a_list_that_nobody_else_has_is_not_copied():
+    class Gives(Node):
+        def process_batch(self, items):
+            given = [item + 1 for item in items]
+            numbers.append(id(given))
+            return given
+
+    numbers: list[int] = []
+    assert id(given_by(Gives("n"), [1, 2, 3])) == numbers[0]
+
+
+def test_a_node_may_change_the_list_that_it_gets():
+    class Empties(Node):
+        def process_batch(self, items):
+            given = items.copy()
+            items.clear()
+            return given
+
+    items = [1, 2, 3]
+    assert given_by(Empties("n"), items) == items == [1, 2, 3]

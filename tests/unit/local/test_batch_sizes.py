@@ -72,9 +72,16 @@ def test_batches_grow_again_once_items_are_fast(feed):
 
 def test_only_what_can_be_read_again_on_one_machine_comes_in_the_largest_batches():
     again, once = as_producer(range(10)), as_producer(iter(range(10)))
-    assert batch_max_of(again, 16_384, over_processes=False) == 2 * BATCH_MAX
-    assert batch_max_of(once, 16_384, over_processes=False) == BATCH_MAX  # so much is lost by a kill (R17)
+    assert batch_max_of(again, 32_768, over_processes=False) == 4 * BATCH_MAX
+    assert batch_max_of(once, 32_768, over_processes=False) == BATCH_MAX  # so much is lost by a kill (R17)
     assert batch_max_of(again, 65_536, over_processes=True) == BATCH_MAX
+
+
+def test_what_can_be_read_again_fills_half_of_a_window_at_most():
+    again = as_producer(range(10))
+    assert batch_max_of(again, 16_384, over_processes=False) == 2 * BATCH_MAX
+    assert batch_max_of(again, 1_000_000, over_processes=False) == 4 * BATCH_MAX
+    assert batch_max_of(again, 100, over_processes=False) == BATCH_MAX  # the window's room is the bound
 
 
 def test_over_processes_the_window_holds_several_batches():

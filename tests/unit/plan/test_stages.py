@@ -144,6 +144,6 @@ def test_what_comes_to_all_tasks_of_a_node_was_passed_on_by_the_others_when_it_f
 def test_the_window_is_a_multiple_of_what_chunks_can_hold() -> None:
     assert pending_default(dag_of([1] | step("a") | Broadcast() | Collect("out"))) == PENDING_MIN
     assert pending_default(dag_of([1] | step("a") | Collect("out")), over_processes=True) == PENDING_MIN_OVER_PROCESSES
-    dag = dag_of([1] | Chunk(500, parallelism=2) | Chunk(10) | Collect("out"))
-    assert items_held(dag) == 2 * 500 + 500 * 10
-    assert pending_default(dag) == 4 * 6000
+    dag = dag_of([1] | Chunk(500, parallelism=2) | Chunk(20) | Collect("out"))
+    assert items_held(dag) == 2 * 500 + 500 * 20
+    assert pending_default(dag) == 4 * 11_000

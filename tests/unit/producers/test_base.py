@@ -236,7 +236,7 @@ def test_a_position_that_does_not_fit_is_an_error(position: object) -> None:
 def test_a_huge_range_is_read_lazily() -> None:
     producer = SequenceProducer(range(10**15))
     producer.open(10**15 - 2)
-    assert producer.read(10, 0.0).items == [10**15 - 2, 10**15 - 1]
+    assert list(producer.read(10, 0.0).items) == [10**15 - 2, 10**15 - 1]
     assert producer.immutable_items
 
 
