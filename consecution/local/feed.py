@@ -42,6 +42,7 @@ BATCH_FIRST = 64
 BATCH_MAX = 4096
 BATCH_MAX_REREAD = 4 * BATCH_MAX  # on one machine; elsewhere a batch is what a death takes, or what a frame holds
 BATCH_S = 0.02  # a batch grows while the one before took less than half of this, and shrinks when it took more
+BATCH_LARGE_S = 0.0025  # beyond `BATCH_MAX` it grows while the one before took less: more doesn't stay in the caches
 NO_POSITION = object()
 UNPACKABLE = "consecution: this item could not be packed"
 
@@ -332,7 +333,7 @@ class Feed:
             self._read_at = now
             if took_s > BATCH_S:
                 self._batch = max(1, self._batch // 2)
-            elif took_s < BATCH_S / 2:
+            elif took_s < (BATCH_S / 2 if self._batch < BATCH_MAX else BATCH_LARGE_S):
                 self._batch = min(self._batch_max, self._batch * 2)
         elif count * 4 < self._batch:
             self._batch = max(min(BATCH_FIRST, self._batch), self._batch // 2)

@@ -9,7 +9,7 @@ import pytest
 from consecution import Collect, Dag
 from consecution.guarantee.levels import Robustness
 from consecution.guarantee.window import Window
-from consecution.local.feed import BATCH_FIRST, BATCH_MAX, BATCH_S, Feed, batch_max_of
+from consecution.local.feed import BATCH_FIRST, BATCH_LARGE_S, BATCH_MAX, BATCH_MAX_REREAD, BATCH_S, Feed, batch_max_of
 from consecution.local.receipts import Receipts
 from consecution.local.sending import Sending
 from consecution.plan.stages import plan_of
@@ -19,6 +19,19 @@ from consecution.values import keep
 
 @pytest.fixture
 def feed():
+    feed = feed_of(BATCH_MAX)
+    yield feed
+    feed.close()
+
+
+@pytest.fixture
+def large():
+    feed = feed_of(BATCH_MAX_REREAD)
+    yield feed
+    feed.close()
+
+
+def feed_of(batch_max):
     dag = Dag.of(Collect("out"), "flow")
     new_id = random.Random(1).getrandbits
     window = Window(
@@ -32,11 +45,11 @@ def feed():
     )
     sending = Sending(dag, plan_of(dag, [dag.entries]), 0, 1, new_id=lambda: new_id(64), incarnation_of=lambda task: 2)
     feed = Feed(
-        0, "range", as_producer(range(10**9)), window, sending, journal=None, receipts=Receipts(), root_table=None
-    )
+        0, "range", as_producer(range(10**9)), window, sending, journal=None, receipts=Receipts(), root_table=None,
+        batch_max=batch_max,
+    )  # fmt: skip
     feed.begin(None, {}, is_charged=False)
-    yield feed
-    feed.close()
+    return feed
 
 
 def sizes_of(feed, reads, apart_s, now=100.0):
@@ -58,6 +71,14 @@ def test_batches_of_slow_items_halve_down_to_one(feed):
     sizes = sizes_of(feed, 12, 1.0)
     assert sizes[0] == BATCH_FIRST
     assert sizes[-1] == 1
+
+
+def test_the_largest_batches_are_of_very_fast_items(large):
+    assert max(sizes_of(large, 12, BATCH_LARGE_S / 2)) == BATCH_MAX_REREAD
+
+
+def test_batches_of_less_fast_items_stay_where_the_caches_hold_them(large):
+    assert max(sizes_of(large, 12, BATCH_LARGE_S * 1.1)) == BATCH_MAX
 
 
 def test_batches_that_take_what_they_may_stay_as_they_are(feed):
