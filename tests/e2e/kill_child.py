@@ -94,6 +94,8 @@ def main(kind: str, folder: Path, mode: Any, total: int) -> None:
     options: dict[str, Any] = {"journal": folder / "journal", "replays_max": 3}
     if kind == "file":
         report = Consecutor(PipeProducer(folder / "lines") | Work() | sink, "kill", **options).run(mode)
+    elif kind == "range":
+        report = Consecutor(range(total) | Work() | sink, "kill", **options).run(mode)
     elif kind == "async":
         work = Awaited(concurrency=32)
         report = Consecutor(PipeProducer(folder / "lines") | work | sink, "kill", **options).run(mode)

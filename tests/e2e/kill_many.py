@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ITEMS_A_KILL = {
     "file": 2_000,
+    "range": 2_000,
     "async": 1_000,
     "stdin": 2_000,
     "iterator": 2_000,

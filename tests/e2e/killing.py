@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-KINDS = ("file", "async", "stdin", "iterator", "pusher", "cursor", "clock")
+KINDS = ("file", "range", "async", "stdin", "iterator", "pusher", "cursor", "clock")
 SENT_KINDS = ("http", "tcp", "tcp-processed")
 SERVED_KINDS = (*SENT_KINDS, "cursor", "clock")
 CLOCK_LINES = 100  # that a clock writes between two kills

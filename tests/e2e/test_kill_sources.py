@@ -25,6 +25,7 @@ KILLS = 3
     [
         ("file", "single", 0),
         ("file", "threads", 0),
+        ("range", "threads", 0),
         ("async", "threads", 0),
         ("stdin", "single", BATCH_MAX),
         ("iterator", "threads", BATCH_MAX),
