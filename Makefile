@@ -49,8 +49,8 @@ imports: $(VENV)/dev ## Check that lower layers import no higher ones.
 LATE := --reruns 1 -rR --only-rerun '^(Failed|NotInTime): (not within|no .* within|no answer|.* still runs after|Timeout )' \
   --only-rerun '^(TimeoutExpired|NotDone|Unreachable): .*(timed out|in time|within)'
 
-unit: $(VENV)/dev ## Run the tests, three files at a time, the long ones first: they mostly wait (ARGS="..." goes to pytest).
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LATE) $(ARGS)
+unit: $(VENV)/dev ## Run the tests, four files at a time, the long ones first: they mostly wait (ARGS="..." goes to pytest).
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(LATE) $(ARGS)
 
 chaos: $(VENV)/dev ## Do bad things to a cluster and count every item (ARGS="--seed N --runs N SCENARIO").
 	$(BIN)/python -m tests.e2e.chaos $(ARGS)

@@ -99,6 +99,7 @@ class ExecutorCore:
 
     Attributes:
         is_still: Something is to move: no timer is called, no more of finish is pulled (R6).
+        is_careful: Items go one by one, so that a crash tells whose fault it is: no timer is called (R15).
         made: Frames that its tasks have made, in all.
         done: Frames that its tasks have worked on, in all.
     """
@@ -121,6 +122,7 @@ class ExecutorCore:
         self._order: list[_Task] = []
         self._out: list[Instruction] = []
         self.is_still = False
+        self.is_careful = False
         self.made = 0
         self.done = 0
 
@@ -314,8 +316,8 @@ class ExecutorCore:
 
     def _has_timers(self, task: _Task) -> bool:
         """Whether its timers fire: at its end one at a time, or it would wait for ever for what they push (R19)."""
-        if self.is_still:
-            return False  # something moves (R6)
+        if self.is_still or self.is_careful:
+            return False
         if not task.all_upstream_ended:
             return True
         return task.own.is_idle and bool(task.queue or task.under_way)

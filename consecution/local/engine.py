@@ -128,6 +128,7 @@ class Engine:
         """Take the hosts, which need the engine to be made."""
         self._hosts = list(hosts)
         self._n_tasks = sum(len(host.runners) for host in hosts)
+        self._timed = [host for host in hosts if any(runner.timers for runner in host.runners.values())]
 
     def owns(self, producer: int, task: int) -> None:
         """Say which task's own values have this incarnation as their producer."""
@@ -218,6 +219,7 @@ class Engine:
         mine = threading.get_ident()
         self._calls = CallWatch({host.thread_id or mine: host.working for host in self._hosts}, self._stall_s)
         self._calls.start()
+        self._rest_timers()
         for host in self._hosts:
             host.start()
 
@@ -267,6 +269,7 @@ class Engine:
                 self._want(Phase.DRAINING)
             self._judge(told, now)
             did = did or bool(told)
+        self._rest_timers()
         did = self._send() or did
         self._tell_progress(now)
         if self._is_done():
@@ -274,6 +277,13 @@ class Engine:
             self._is_complete = intake.is_committed
             self.error = self.error or intake.error  # a producer's code may raise when it hears of the last ones
         return did
+
+    def _rest_timers(self) -> None:
+        """Let no timer push anything beside a suspect: what is alone in work at a crash is guilty of it (R15)."""
+        if self._timed:
+            is_careful = self._intake.has_suspects
+            for host in self._timed:
+                host.rest_timers(is_careful)
 
     def _step_phase(self) -> None:
         if self._wants is not None and self._wants.value > self._phase.value and self._phase is not Phase.ENDING:

@@ -99,6 +99,12 @@ class Host:
         with self._bell_lock:
             self._bell.ring()
 
+    def rest_timers(self, is_careful: bool) -> None:
+        """Call no timer while an item must be alone in work, or call them again; thread-safe."""
+        if self.core.is_careful is not is_careful:
+            self.core.is_careful = is_careful
+            self._ring()
+
     @property
     def has_news(self) -> bool:
         """Whether something has arrived that it hasn't looked at."""

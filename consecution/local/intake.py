@@ -148,6 +148,11 @@ class Intake:
         return self.tally.completed
 
     @property
+    def has_suspects(self) -> bool:
+        """Whether an item must be alone in work (R15), sent or still to be taken back."""
+        return any(feed.window.has_suspects or feed.awaits_suspects for feed in self.feeds)
+
+    @property
     def in_flight(self) -> int:
         """Unfinished items."""
         return sum(feed.window.unfinished for feed in self.feeds)

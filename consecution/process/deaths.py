@@ -72,7 +72,7 @@ class Deaths:
         if self._crashes.crashed(time.monotonic(), may_care=self._may_care):
             log.warning(
                 "executors crashed %d times, the last time %s, and no item was found guilty: items go one by one from "
-                "now on",
+                "now on, and no timer fires",
                 self._crashes.count, child.name,
             )  # fmt: skip
 

@@ -226,6 +226,7 @@ class Peer:
         self._drop_tasks(tasks)
         self._replan(placement)
         self.core.is_still = placement.is_moving
+        self.core.is_careful = placement.is_careful
         self._add_tasks(tasks)
         owners = {task: member.incarnation for member in placement.members for task in member.tasks}
         # A task that nobody ran for a while has another owner too: a death and a birth are two placements.

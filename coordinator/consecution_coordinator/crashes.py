@@ -35,8 +35,8 @@ def count(course: Course, exit_: ChildExit, desk: Desk) -> None:
     if begins:
         course.tell_history(
             f"executors crashed {crashes.count} times, the last time {exit_.id.role}-{exit_.id.index}, and no "
-            "item was found guilty: items go one by one from now on; the log of the producers' executor names those "
-            "that were under way each time",
+            "item was found guilty: items go one by one from now on, and no timer fires; the log of the producers' "
+            "executor names those that were under way each time",
             desk,
             is_warning=True,
         )

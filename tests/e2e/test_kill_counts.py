@@ -132,11 +132,12 @@ def test_schedule_26_killed_in_finish_the_restart_prints_the_right_counts(
 
 CRASH = """
 import asyncio, ctypes, os, sys
-from consecution import Chunk, Consecutor, Map, Node
+from datetime import timedelta
+from consecution import Broadcast, Chunk, Consecutor, Map, Node
 
 class Awaits(Node):
     async def process(self, item):
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.1 if item == 777 else 0.001)
         if item == 777:
             ctypes.string_at(0)
         self.push([item])
@@ -148,6 +149,15 @@ class Crash(Node):
             if row == 777:
                 ctypes.string_at(0)
         self.push(rows)
+
+class Ticks(Node):
+    def process(self, item):
+        self.push(item)
+    def on_timer(self):
+        self.push("tick")
+
+async def slowly(item):
+    await asyncio.sleep(0.2 if item == "tick" else 0.0)
 
 class Sink(Node):
     def setup(self):
@@ -170,6 +180,10 @@ if sys.argv[3] == "chunk":
     flow = items | Map(int) | Chunk(500) | Crash() | Sink()
 elif sys.argv[3] == "awaited":
     flow = items | Awaits() | Sink(grouping="shuffle")
+elif sys.argv[3] == "timed":
+    ticks = Ticks(every=timedelta(seconds=0.02))
+    rows = Awaits(grouping="shuffle") | Map(lambda rows: [row for row in rows if row != "tick"]) | Sink()
+    flow = items | ticks | Broadcast() | [rows, Map(slowly, grouping="shuffle", concurrency=64)]
 else:
     flow = items | Map(int) | Crash() | Sink(grouping="shuffle")
 report = Consecutor(flow, "crash", **options).run(sys.argv[1])
@@ -187,6 +201,8 @@ print(report.introduced, report.completed, report.failed, letters)
         ("threads", "range", "plain"),
         ("threads", "range", "chunk"),
         ("threads", "range", "awaited"),
+        ("single", "range", "timed"),
+        ("threads", "range", "timed"),
     ],
 )
 def test_schedules_12_and_22_an_item_that_segfaults_is_found_and_no_innocent_with_it(
@@ -195,7 +211,7 @@ def test_schedules_12_and_22_an_item_that_segfaults_is_found_and_no_innocent_wit
     """The one item that kills the interpreter is charged, and it alone (R15).
 
     1. Item 777 segfaults with a thousand others in flight, in 12 in its own frame, in 22 behind a Chunk that another
-       frame filled; or while fifteen others are awaited with it.
+       frame filled; or while fifteen others are awaited with it, or values that a timer has pushed.
     2. Each restart reads from the crash slot what was in work: all of it is suspect, and travels alone.
     3. A death with one item in work charges that item; after 1 + replays_max attempts it is a dead letter.
     """

@@ -290,6 +290,22 @@ FAULTS = (
         WINDOW,
     ),
     Fault(
+        "timers fire while items go one by one",
+        "R15: what is alone in work at a crash is guilty of it",
+        _CORE,
+        "        if self.is_still or self.is_careful:\n",
+        "        if self.is_still:\n",
+        (UNIT + "executor/test_core.py",),
+    ),
+    Fault(
+        "a thread isn't told that its timers may fire again",
+        "R15: timers rest while a suspect is alone, and no longer",
+        "consecution/local/host.py",
+        "            self.core.is_careful = is_careful\n            self._ring()\n",
+        "            self.core.is_careful = is_careful\n",
+        (UNIT + "local/test_resting_timers.py",),
+    ),
+    Fault(
         "a careful window sends a second item",
         "R15: items go one by one",
         _WINDOW,
@@ -878,8 +894,8 @@ FAULTS = (
         "a timer is called while something moves",
         "R6: no open root of a task's own",
         _CORE,
-        "return False  # something moves (R6)",
-        "return True",
+        "        if self.is_still or self.is_careful:\n",
+        "        if self.is_careful:\n",
         MOVES,
     ),
     Fault(

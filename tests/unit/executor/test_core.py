@@ -192,6 +192,19 @@ def test_a_timer_that_is_faster_than_its_values_lets_its_task_end() -> None:
     assert harness.core.is_ended
 
 
+def test_no_timer_fires_while_items_go_one_by_one() -> None:
+    """R15: a crash with a timer's value in work beside an item would tell nobody whose fault it is."""
+    harness = Harness(Timed(every=timedelta(seconds=1)) | Sink(grouping="shuffle"))
+    assert harness.core.next_work(0.0) is None
+    harness.core.is_careful = True
+    assert harness.core.next_time(0.0) is None
+    assert harness.core.next_work(5.0) is None
+    harness.core.is_careful = False
+    work = harness.core.next_work(5.0)
+    assert work is not None
+    assert work.kind is Kind.TIMER
+
+
 def test_what_moves_is_still_no_timer_and_no_more_of_finish() -> None:
     """R6: a task's own values would be under way while it is given to somebody else."""
     harness = Harness(Total() | Sink(grouping="shuffle"))
