@@ -6,6 +6,7 @@ entered already nothing is raised: it goes on, and `Asking.error` ends the readi
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from consecution.errors import ConsecutionError, UserCodeError, user_errors
@@ -85,11 +86,11 @@ class Asking:
     def fileno(self) -> int | None:
         """Ask which descriptor is readable when it has something; None when its code raised, or gave a closed one."""
         file: int | None = self._tell("fileno", self._producer.fileno)
-        if file is None or file >= 0:
+        if file is None or _is_open(file):
             return file
         if self.error is None:
             self.error = UserCodeError(
-                f"producer {self._name!r}: its fileno() gave {file}; expected an open descriptor, or None; {_ENDS}",
+                f"producer {self._name!r}: its fileno() gave {file!r}; expected an open descriptor, or None; {_ENDS}",
                 node=self._name,
             )
         return None
@@ -117,3 +118,12 @@ class Asking:
     def _told(self, method: str, error: BaseException, then: str) -> UserCodeError:
         message = f"producer {self._name!r}: its {method}() raised {type(error).__name__}: {error}; {then}"
         return UserCodeError(message, node=self._name)
+
+
+def _is_open(file: int) -> bool:
+    """Whether this is an open descriptor: to wait for a closed one is to wait for nothing, again and again."""
+    try:
+        os.fstat(file)
+    except (OSError, TypeError, OverflowError):
+        return False
+    return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from consecution.errors import SourceError, UserCodeError
@@ -74,9 +76,12 @@ def test_what_the_others_raise_is_kept_the_first_of_it(method, arguments):
 
 
 def test_a_closed_descriptor_is_none():
-    one = asking(fileno=-1)
-    assert one.fileno() is None
-    assert "its fileno() gave -1; expected an open descriptor, or None" in str(one.error)
+    with Path("/dev/null").open() as file:
+        number = file.fileno()
+    for bad in (-1, number, 10**30, "3"):
+        one = asking(fileno=bad)
+        assert one.fileno() is None
+        assert f"its fileno() gave {bad!r}; expected an open descriptor, or None" in str(one.error)
     assert asking(fileno=0).fileno() == 0
     assert asking().fileno() is None
 
