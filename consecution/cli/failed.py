@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shlex
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -221,8 +220,7 @@ def replay(
     loaded = load_flow(flow, define)
     consecutor = loaded.consecutor if of is None else member_of(loaded, of)
     report = with_progress(partial(consecutor.replay_dead, numbers, journal=folder))
-    words = "" if journal is None else f" --journal {shlex.quote(str(journal))}"
-    tell_report(loaded, report, flow=flow, words=words, define=define, with_json=json_)
+    tell_report(loaded, report, flow=flow, journal=journal, define=define, with_json=json_)
     leave(exit_code(report))
 
 

@@ -14,6 +14,7 @@ from consecution.errors import NoLetter, short_repr
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from consecution.consecutor import Consecutor
     from consecution.journal.base import Journal, StoredDeadLetter
 
 JOURNALS = Path(".consecution")
@@ -24,8 +25,9 @@ def folder_of(target: str, journal: Path | None, of: str | None = None) -> Path:
     """Give the folder of the journal that a user means, without importing the flow.
 
     Args:
-        target: The flow's address, or the consecutor's name. The stem of a file names the journal, or else the file
-            (or the module's, from here) holds its name somewhere, as in ``Consecutor(…, "orders")``.
+        target: The flow's address, or the consecutor's name. The file (or the module's, from here) says where its
+            journal is, as in ``Consecutor(…, journal="kept")``; or its stem names it; or the file holds the name
+            somewhere, as in ``Consecutor(…, "orders")``.
         journal: What ``--journal`` said; it decides.
         of: What ``--of`` said: which consecutor of a group is meant.
 
@@ -40,16 +42,19 @@ def folder_of(target: str, journal: Path | None, of: str | None = None) -> Path:
     is_file = place.endswith(".py") or "/" in place
     names = [target] if not is_file and ":" not in target else []
     names.append(Path(place).stem if is_file else place.rpartition(".")[2])
+    tree = _tree_of(Path(place) if is_file else Path(place.replace(".", "/") + ".py")) if of is None else None
+    said = [Path(text) for text in _journals_said(tree) if has_journal(Path(text))]
+    if len(said) == 1:
+        return said[0]
     names = [of] if of is not None else names
     for name in names:
         if has_journal(JOURNALS / name):
             return JOURNALS / name
     there = sorted(path.name for path in JOURNALS.glob("*") if has_journal(path)) if JOURNALS.is_dir() else []
-    if of is None:
-        texts = _texts_of(Path(place) if is_file else Path(place.replace(".", "/") + ".py"))
-        meant = [name for name in there if name in texts]
-        if len(meant) == 1:
-            return JOURNALS / meant[0]
+    texts = _texts_of(tree)
+    meant = [name for name in there if name in texts]
+    if len(meant) == 1:
+        return JOURNALS / meant[0]
     found = f"; there are: {', '.join(there)}" if there else ", nor any other"
     message = (
         f"no journal of {of or target!r} in {JOURNALS.resolve()}{found}. A journal is removed once all is completed, "
@@ -59,13 +64,54 @@ def folder_of(target: str, journal: Path | None, of: str | None = None) -> Path:
     raise NoLetter(message)
 
 
-def _texts_of(file: Path) -> set[str]:
-    """Give the texts that stand in a Python file; none when it can't be read."""
+def journal_words(consecutor: Consecutor, flow: str, journal: Path | None) -> dict[str, str]:
+    """Give what ``failed`` must be told, with a space before it, to find each journal of a flow that was run.
+
+    Args:
+        consecutor: The flow's; those that it is joined with belong to it.
+        flow: Its address as the user wrote it.
+        journal: What ``--journal`` said.
+
+    Returns:
+        By the consecutor's name; "" where the address is enough.
+    """
+    from consecution.consecutor import DEFAULT_JOURNAL
+
+    members = consecutor.group_in_order
+    if journal is not None:
+        return dict.fromkeys((one.name for one in members), f" --journal {shlex.quote(str(journal))}")
+    words: dict[str, str] = {}
+    for one in members:
+        kept = one.journal_folder(DEFAULT_JOURNAL)
+        try:
+            found: Path | None = folder_of(flow, None, one.name if len(members) > 1 else None)
+        except NoLetter:
+            found = None
+        is_found = kept is None or (found is not None and found.resolve() == kept.resolve())
+        words[one.name] = "" if is_found else f" --journal {shlex.quote(str(kept))}"
+    return words
+
+
+def _tree_of(file: Path) -> ast.AST | None:
+    """Read a Python file; None when it can't be read."""
     try:
-        tree = ast.parse(file.read_bytes())
+        return ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return set()
-    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        return None
+
+
+def _texts_of(tree: ast.AST | None) -> set[str]:
+    """Give the texts that stand in a Python file."""
+    nodes = () if tree is None else ast.walk(tree)
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def _journals_said(tree: ast.AST | None) -> list[str]:
+    """Give the folders that stand behind ``journal=`` in a Python file, as far as they are plain texts."""
+    nodes = () if tree is None else ast.walk(tree)
+    values = {node.value.value for node in nodes if isinstance(node, ast.keyword) and node.arg == "journal"
+              and isinstance(node.value, ast.Constant)}  # fmt: skip
+    return sorted(value for value in values if isinstance(value, str))
 
 
 def letters_of(journal: Journal, *, is_standing: bool = True) -> Iterator[StoredDeadLetter]:

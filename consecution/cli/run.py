@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from consecution.cli.console import leave, print_json, say, told
+from consecution.cli.letters import journal_words
 from consecution.cli.loading import LoadedFlow, load_flow
 from consecution.cli.parameters import (
     Define,
@@ -118,10 +119,9 @@ def run(
     report = with_progress(partial(loaded.consecutor.run, **options), is_quiet=quiet)
     if failed is not None:
         write_failures(report, failed)
-    words = "" if journal is None else f" --journal {shlex.quote(str(journal))}"
     tell_report(
         loaded, report,
-        flow=flow, words=words, define=define, has_journal=kept is not None, with_json=json_, is_quiet=quiet,
+        flow=flow, journal=journal, define=define, has_journal=kept is not None, with_json=json_, is_quiet=quiet,
     )  # fmt: skip
     is_as_before = before is not None and (before.completed, before.failed) == (report.completed, report.failed)
     if is_as_before and report.introduced and report.is_finished and not quiet:
@@ -173,7 +173,7 @@ def tell_report(
     report: Report,
     *,
     flow: str,
-    words: str = "",
+    journal: Path | None = None,
     define: list[str] | None = None,
     has_journal: bool = True,
     with_json: bool = False,
@@ -186,5 +186,6 @@ def tell_report(
         names = ", ".join(report.by_consecutor) or loaded.consecutor.name
         # Not the values: a summary is kept in logs, and they may be secret.
         defines = "".join(f" -D {shlex.quote(pair.partition('=')[0])}=…" for pair in define or [])
+        words = journal_words(loaded.consecutor, flow, journal) if report.failed and has_journal else {}
         for line in summary_lines(names, report, flow=flow, words=words, defines=defines, has_journal=has_journal):
             say(line)

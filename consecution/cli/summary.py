@@ -10,6 +10,7 @@ from consecution.cli.console import as_plain
 from consecution.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from consecution.report import Failure, Report
@@ -33,7 +34,13 @@ def report_object(report: Report) -> dict[str, Any]:
 
 
 def summary_lines(
-    name: str, report: Report, *, flow: str, words: str = "", defines: str = "", has_journal: bool = True
+    name: str,
+    report: Report,
+    *,
+    flow: str,
+    words: Mapping[str, str] | None = None,
+    defines: str = "",
+    has_journal: bool = True,
 ) -> list[str]:
     """Give the lines that tell how a run ended.
 
@@ -41,7 +48,8 @@ def summary_lines(
         name: The consecutor's name.
         report: Its report.
         flow: The flow's address as the user wrote it, for the command that shows more.
-        words: What that command must be given besides, with a space before it.
+        words: What that command must be given besides to find the journal of each consecutor, by its name, with a
+            space before it; see `journal_words`.
         defines: What a command that loads the flow must be given besides, with a space before it.
         has_journal: Dead letters and unfinished items were kept.
     """
@@ -59,7 +67,9 @@ def summary_lines(
     if has_journal:
         lines += [
             f"  to do: consecution failed list {more}; after the fix: consecution failed replay {more}{defines} --all"
-            for more in (f"{shlex.quote(flow)}{of}{words}" for of in _with_failures(report))
+            for more in (
+                f"{shlex.quote(flow)}{of}{(words or {}).get(one or name, '')}" for one, of in _with_failures(report)
+            )
         ]
         if report.failed and not report.failures:
             lines.append("  of what failed nothing is left: all of it was replayed or dropped")
@@ -71,11 +81,13 @@ def summary_lines(
     return [*lines, *(f"  {inner}: {part}" for inner, part in report.by_consecutor.items())]
 
 
-def _with_failures(report: Report) -> list[str]:
-    """Give what names, behind a command, the consecutors whose dead letters stand; "" when there is only one at all."""
+def _with_failures(report: Report) -> list[tuple[str, str]]:
+    """Give the consecutors whose dead letters stand, with what names them behind a command; "" for an only one."""
     if report.by_consecutor:
-        return [f" --of {shlex.quote(name)}" for name, part in report.by_consecutor.items() if _has_letters(part)]
-    return [""] if _has_letters(report) else []
+        return [
+            (name, f" --of {shlex.quote(name)}") for name, part in report.by_consecutor.items() if _has_letters(part)
+        ]
+    return [("", "")] if _has_letters(report) else []
 
 
 def _has_letters(report: Report) -> bool:

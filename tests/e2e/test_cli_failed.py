@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+
+import pytest
 
 FLOW = """
 from pathlib import Path
@@ -55,3 +58,28 @@ def test_a_replay_of_what_is_not_there_changes_nothing(consecution, tmp_path):
     assert replay.wait() == 1
     assert "no dead letter 7" in replay.stderr
     assert len(letters(consecution)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [
+        ("", []),
+        (', "orders"', []),
+        (', journal="kept"', []),
+        (', journal=Path("kept here")', []),
+        ("", ["--journal", "kept"]),
+        (', journal="kept"', ["--journal", "elsewhere"]),
+    ],
+)
+def test_the_commands_that_a_run_names_find_its_dead_letters(consecution, tmp_path, options, command):
+    flow = FLOW.replace(", replays_max=1", options + ", replays_max=1")
+    (tmp_path / "flow.py").write_text(flow)
+    run = consecution("run", "flow.py", *command)
+    assert run.wait() == 3
+    [told] = [line for line in run.stderr.splitlines() if "to do:" in line]
+    listing, replaying = told.partition("to do: ")[2].split("; after the fix: ")
+    (tmp_path / "fixed").touch()
+    for line, expected in ((listing, "ValueError"), (replaying, "2 completed")):
+        named = consecution(*shlex.split(line)[1:])
+        assert named.wait() == 0, named.stderr
+        assert expected in named.stdout + named.stderr
