@@ -109,9 +109,8 @@ def _texts_of(tree: ast.AST | None) -> set[str]:
 def _journals_said(tree: ast.AST | None) -> list[str]:
     """Give the folders that stand behind ``journal=`` in a Python file, as far as they are plain texts."""
     nodes = () if tree is None else ast.walk(tree)
-    values = {node.value.value for node in nodes if isinstance(node, ast.keyword) and node.arg == "journal"
-              and isinstance(node.value, ast.Constant)}  # fmt: skip
-    return sorted(value for value in values if isinstance(value, str))
+    values = (node.value for node in nodes if isinstance(node, ast.keyword) and node.arg == "journal")
+    return sorted({value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)})
 
 
 def letters_of(journal: Journal, *, is_standing: bool = True) -> Iterator[StoredDeadLetter]:
