@@ -36,6 +36,14 @@ def is_unexplained_end(code: int | None, runs: Sequence[tuple[int, int, int]], *
     return is_cut or not (len(runs) == 1 and runs[0][2] == 1 and runs[0][2] != _ALL)
 
 
+def tells_of_items(code: int | None, runs: Sequence[tuple[int, int, int]], *, is_cut: bool) -> bool:
+    """Whether the end of a process says anything about the items that it had; arguments as of `is_unexplained_end`.
+
+    Who was killed by somebody, with nothing in its slot, says nothing: no item under way is to blame.
+    """
+    return bool(runs) or is_cut or code not in BY_SOMEBODY
+
+
 @dataclass(slots=True)
 class Crashes:
     """How many unexplained crashes there were lately.

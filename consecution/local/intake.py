@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from consecution.local.feed import Feed
     from consecution.local.notices import Audience
     from consecution.local.receipts import Receipts
+    from consecution.local.stores import InWork
+    from consecution.wire.placement import Death
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ class Intake:
         journal: None when nothing is journalled.
         receipts: Of pushed items.
         tally: Counts to go on from, after a restart.
+        files: What is in work beside the journal; None without one.
         audience: Other consecutors that are told of outcomes.
         marks_begin: The journal must know that a pass has begun before anything of it can come to another consecutor:
             after a death that one has items of a pass which, for this one, never was.
@@ -85,6 +88,7 @@ class Intake:
         journal: Journal | None,
         receipts: Receipts,
         tally: Tally,
+        files: InWork | None = None,
         audience: Audience = NOBODY,
         marks_begin: bool = False,
     ) -> None:
@@ -92,6 +96,7 @@ class Intake:
         self._marks_begin = marks_begin
         self._first = 0  # whose turn it is while items go one by one
         self.tally = tally
+        self._files = files
         self._error: Exception | None = None
         self._level = level
         self._audience = audience
@@ -172,6 +177,11 @@ class Intake:
                 "producer=%s items that were under way at each of the last %d deaths: %s",
                 feed.name, LOST_OFTEN, _named(often) or "none that this process knows of",
             )  # fmt: skip
+
+    def hear_deaths(self, deaths: Sequence[Death]) -> None:
+        """Hear which processes died while this run goes on: the next start blames nobody for them any more (R15)."""
+        if self._files is not None:
+            self._files.heard(deaths)
 
     # ---- feeding -------------------------------------------------------------------------------------------------
 

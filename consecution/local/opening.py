@@ -208,8 +208,7 @@ def open_intake(
         is_only = not any(map(has_timer, dag.nodes))
         found = Suspicion({}) if files is None else files.suspicion([*restored], deaths)
         if files is not None and is_careful and is_only and not found.seqs:
-            seqs = files.alone([*restored], deaths)
-            found = Suspicion(seqs, bool(seqs), deaths[-1].cause if deaths else None)
+            found = files.alone([*restored], deaths)
         crash = found.cause or (CRASH if files is None else files.cause())
         tally = _tally(journal, [restored[name] for name in names] if restored else (), is_replay=bool(replaying))
         receipts = Receipts()
@@ -218,6 +217,7 @@ def open_intake(
         if files is not None:
             _keep_suspicion(journal, restored, found.seqs, crash, is_charged=found.is_charged)
             files.begin(keeps_slots=keeps_slots)
+            files.heard(deaths)
         feeds = [
             _feed(
                 place,
@@ -245,6 +245,7 @@ def open_intake(
             journal=journal,
             receipts=receipts,
             tally=tally,
+            files=files,
             audience=audience,
             marks_begin=any(map(is_door, dag.nodes)) and any(map(is_accumulating, dag.nodes)),
         )

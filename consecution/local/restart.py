@@ -5,6 +5,7 @@ Rules of this module: it reads the crash slots and root tables of a journal's fo
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
     from consecution.wire.placement import Death
 
+log = logging.getLogger(__name__)
+
 FOLDER = "in-work"
 CAUSE_NAME = "cause"
+HEARD_NAME = "heard"
 CRASH = Cause(
     node="",
     exception="ProcessDied",
@@ -69,22 +73,40 @@ class InWorkFiles:
         slots = [read_slots(path) for path in self._dead_slots()]
         return suspicion_of(slots, deaths, {name: read_roots(self._table(name)) for name in producers})
 
-    def alone(self, producers: Sequence[str], deaths: Sequence[Death]) -> dict[str, list[int]]:
-        """Give the one item that was under way when the last process crashed, by producer; {} when there were others.
-
-        That one crashed says the word that its parent has left, or its death. A slot that names something names what
-        did it, if only a left-over value of a root that was replaced since: then the one under way is innocent.
+    def alone(self, producers: Sequence[str], deaths: Sequence[Death]) -> Suspicion:
+        """Give the one item that was under way when the last process crashed; none when there were others.
 
         Args:
             producers: Names, in the order in which their tables were made.
             deaths: As the newest placement tells them.
         """
-        if not deaths and not (self._folder / CAUSE_NAME).is_file():
-            return {}
-        if (deaths and deaths[-1].runs) or any(read_slots(path) for path in self._dead_slots()):
-            return {}
-        out = [(name, seqs) for name in producers for seqs in read_roots(self._table(name)).values()]
-        return dict(out) if [len(seqs) for _, seqs in out] == [1] else {}
+        return alone_of(
+            {name: read_roots(self._table(name)) for name in producers},
+            [death for death in deaths if death.number > self._heard()],
+            left_word=(self._folder / CAUSE_NAME).is_file(),
+            has_slots=any(read_slots(path) for path in self._dead_slots()),
+        )
+
+    def heard(self, deaths: Sequence[Death]) -> None:
+        """Hear of deaths that this run goes on after: what was in work then has been judged, or is soon (R15).
+
+        A later death of this process itself, of its host say, must not be taken for one of them.
+        """
+        number = max((death.number for death in deaths), default=0)
+        if number <= self._heard():
+            return
+        half = self._folder / f"{HEARD_NAME}.part"
+        try:
+            half.write_text(str(number))
+            half.rename(self._folder / HEARD_NAME)
+        except OSError as error:  # a full disk: an item may be charged once for a death of its host
+            log.debug("deaths can't be noted folder=%s error=%s", self._folder, error)
+
+    def _heard(self) -> int:
+        try:
+            return int((self._folder / HEARD_NAME).read_text())
+        except (OSError, ValueError):
+            return 0
 
     def cause(self) -> Cause:
         """How the last process died: as its parent left word, or in general terms.
@@ -113,7 +135,8 @@ class InWorkFiles:
         """
         self._keeps_slots = keeps_slots
         if keeps_slots:
-            for path in (*self._folder.glob("roots-*"), *self._folder.glob(CAUSE_NAME), *self._dead_slots()):
+            of_the_dead = (path for name in ("roots-*", CAUSE_NAME, HEARD_NAME) for path in self._folder.glob(name))
+            for path in (*of_the_dead, *self._dead_slots()):
                 path.unlink()
         elif self._folder.exists():
             shutil.rmtree(self._folder)
@@ -142,7 +165,7 @@ class InWorkFiles:
         for table in self._tables:
             table.close()
         if self._keeps_slots:
-            for path in self._folder.glob("roots-*"):
+            for path in (*self._folder.glob("roots-*"), *self._folder.glob(HEARD_NAME)):
                 path.unlink()
         elif self._folder.exists():
             shutil.rmtree(self._folder)
@@ -171,6 +194,28 @@ def suspicion_of(
             found.setdefault(name, set()).add(seq)
     cause = told[-1].cause if told else None
     return Suspicion({name: sorted(found[name]) for name in tables if name in found}, is_charged and bool(found), cause)
+
+
+def alone_of(
+    tables: Mapping[str, Mapping[int, Sequence[int]]], deaths: Sequence[Death], *, left_word: bool, has_slots: bool
+) -> Suspicion:
+    """Find the one item that was under way when a process crashed with nothing in its slot.
+
+    That one crashed says the word that its parent has left, or a death. A slot that names something names what did it,
+    if only a left-over value of a root that was replaced since: then the one under way is innocent.
+
+    Args:
+        tables: Of each producer the items of the roots that were open.
+        deaths: Those that the last run hadn't heard of, in the order in which they happened.
+        left_word: The parent has left word that the last run's process crashed.
+        has_slots: A slot beside the journal names something.
+    """
+    if has_slots or not (deaths or left_word) or (deaths and deaths[-1].runs):
+        return Suspicion({})
+    out = [(name, list(seqs)) for name, roots in tables.items() for seqs in roots.values()]
+    if [len(seqs) for _, seqs in out] != [1]:
+        return Suspicion({})
+    return Suspicion(dict(out), True, deaths[-1].cause if deaths else None)
 
 
 def _items_of(slots: Sequence[InWork], tables: Mapping[str, Mapping[int, Sequence[int]]]) -> set[tuple[str, int]]:

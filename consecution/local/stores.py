@@ -29,8 +29,11 @@ class InWork(Protocol):
     def suspicion(self, producers: Sequence[str], deaths: Sequence[Death]) -> Suspicion:
         """Give the items that were in work when the last process died."""
 
-    def alone(self, producers: Sequence[str], deaths: Sequence[Death]) -> dict[str, list[int]]:
-        """Give the one item that was under way when the last process died, by producer; {} when there were others."""
+    def alone(self, producers: Sequence[str], deaths: Sequence[Death]) -> Suspicion:
+        """Give the one item that was under way when the last process crashed; none when there were others."""
+
+    def heard(self, deaths: Sequence[Death]) -> None:
+        """Hear of deaths that this run goes on after."""
 
     def cause(self) -> Cause:
         """How the last process died."""

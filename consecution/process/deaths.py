@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from consecution.errors import ClusterError
-from consecution.guarantee.crashes import CAREFUL_S, Crashes, is_unexplained_end
+from consecution.guarantee.crashes import CAREFUL_S, Crashes, is_unexplained_end, tells_of_items
 
 if TYPE_CHECKING:
     from consecution.process.crew import Child
@@ -60,13 +60,14 @@ class Deaths:
             ClusterError: Processes die at once, again and again, and no item is to blame.
         """
         if death is not None:
-            self._deaths.append(death)
-            self._count(child, death)
+            code = None if child.killed_for else child.process.poll()
+            if tells_of_items(code, death.runs, is_cut=death.is_cut):
+                self._deaths.append(death)
+            self._count(child, death, code)
         if death is None or not death.runs:
             self._judge(child)
 
-    def _count(self, child: Child, death: Death) -> None:
-        code = None if child.killed_for else child.process.poll()
+    def _count(self, child: Child, death: Death, code: int | None) -> None:
         if not child.birth or not is_unexplained_end(code, death.runs, is_cut=death.is_cut):
             return
         if self._crashes.crashed(time.monotonic(), may_care=self._may_care):

@@ -239,6 +239,7 @@ class Peer:
                     feed.sending.mark(EndMark(-1 - feed.place))
         if self.intake is not None:
             self.intake.be_careful(placement.is_careful)
+            self.intake.hear_deaths(placement.deaths)
         self._take_ackers(placement)
         # At NONE nothing is told to an acker, and a cluster starts none.
         self.is_open = self._settings.level is Robustness.NONE or self._ackers.are_placed(placement)

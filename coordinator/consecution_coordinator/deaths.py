@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from consecution.guarantee.crashes import tells_of_items
 from consecution.wire.cluster.to_client import State
 from consecution.wire.placement import Death, Phase, Role
 from consecution_coordinator import crashes, ending
@@ -107,13 +108,19 @@ def _drop(course: Course, seat: Seat, exit_: ChildExit | None) -> bool:
     if member is None:
         return False
     course.kept.members = tuple(m for m in course.kept.members if m is not member)
-    if exit_ is not None and exit_.cause is not None and exit_.incarnation == member.incarnation:
+    if exit_ is not None and exit_.cause is not None and exit_.incarnation == member.incarnation and _tells(exit_):
         death = Death(member.incarnation, exit_.runs, exit_.is_cut, exit_.cause, course.kept.number + 1)
         course.kept.deaths = (*course.kept.deaths, death)[-DEATHS_MAX:]
     if course.kept.state is not State.STARTING and not course.starts_over:
         lose_sums(course, seat)
     course.has_news = True
     return True
+
+
+def _tells(exit_: ChildExit) -> bool:
+    """Whether its end may be the fault of an item: an acker has none, and what broke has said why."""
+    is_executor = exit_.id.role == Role.EXECUTOR.value
+    return is_executor and not exit_.broke and tells_of_items(exit_.code, exit_.runs, is_cut=exit_.is_cut)
 
 
 def lose_sums(course: Course, seat: Seat) -> None:

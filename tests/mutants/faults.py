@@ -290,6 +290,22 @@ FAULTS = (
         WINDOW,
     ),
     Fault(
+        "a death that the last run went on after charges an item of the next start",
+        "R15: no innocent is charged",
+        "consecution/local/restart.py",
+        "            [death for death in deaths if death.number > self._heard()],\n",
+        "            deaths,\n",
+        (UNIT + "local/test_crash_charges.py",),
+    ),
+    Fault(
+        "who was killed by somebody with nothing in work is told as a crash",
+        "R15: no innocent is charged",
+        "consecution/guarantee/crashes.py",
+        "    return bool(runs) or is_cut or code not in BY_SOMEBODY\n",
+        "    return True\n",
+        ("tests/unit/coordinator/test_deaths.py",),
+    ),
+    Fault(
         "timers fire while items go one by one",
         "R15: what is alone in work at a crash is guilty of it",
         _CORE,
@@ -1207,8 +1223,8 @@ FAULTS = (
         "who is alone under way is charged for what a slot names",
         "R15: no innocent is charged",
         "consecution/local/restart.py",
-        "        if (deaths and deaths[-1].runs) or any(read_slots(path) for path in self._dead_slots()):\n",
-        "        if False:\n",
+        "    if has_slots or not (deaths or left_word) or (deaths and deaths[-1].runs):\n",
+        "    if not (deaths or left_word):\n",
         (UNIT + "local/test_crash_charges.py",),
     ),
     Fault(

@@ -18,6 +18,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from consecution.guarantee.crashes import tells_of_items
 from consecution.wire.cluster.from_worker import AskPlacement, ChildExit, ChildPhase, Heartbeat, HostFigures, Register
 from consecution.wire.cluster.to_worker import (
     STOP_S,
@@ -507,7 +508,8 @@ class AgentState:
             return []
         ended = ends.exited(child, event, host=self._host.hostname, now=now)
         found = self._gone(child, ended, now)
-        if ended.cause is not None and child.order.journal:
+        tells = tells_of_items(ended.code, ended.runs, is_cut=ended.is_cut)
+        if ended.cause is not None and not ended.broke and tells and child.order.journal:
             return [LeaveWord(child.order, ended.cause), *found]
         return found
 

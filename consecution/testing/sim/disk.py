@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from consecution.journal.base import JournalFull
 from consecution.journal.memory import MemoryJournal, MemoryShelf
 from consecution.journal.slots import InWork, runs_of_codes
-from consecution.local.restart import CRASH, suspicion_of
+from consecution.local.restart import CRASH, alone_of, suspicion_of
 
 if TYPE_CHECKING:
     from array import array
@@ -244,13 +244,21 @@ class SimInWork:
             {name: {} if table is None else table.seqs for name, table in tables.items()},
         )
 
-    def alone(self, producers: Sequence[str], deaths: Sequence[Death]) -> dict[str, list[int]]:
+    def alone(self, producers: Sequence[str], deaths: Sequence[Death]) -> Suspicion:
         """See `InWorkFiles.alone`."""
-        if not deaths or deaths[-1].runs or any(slot.runs for slot in self._dead()):
-            return {}
         tables = {name: self._disk.tables.get((self._folder, name)) for name in producers}
-        out = [(name, seqs) for name, table in tables.items() if table is not None for seqs in table.seqs.values()]
-        return {name: list(seqs) for name, seqs in out} if [len(seqs) for _, seqs in out] == [1] else {}
+        heard = self._disk.heard.get(self._folder, 0)
+        return alone_of(
+            {name: {} if table is None else table.seqs for name, table in tables.items()},
+            [death for death in deaths if death.number > heard],
+            left_word=False,
+            has_slots=any(slot.runs for slot in self._dead()),
+        )
+
+    def heard(self, deaths: Sequence[Death]) -> None:
+        """See `InWorkFiles.heard`."""
+        numbers = (death.number for death in deaths)
+        self._disk.heard[self._folder] = max(self._disk.heard.get(self._folder, 0), *numbers, 0)
 
     def _dead(self) -> list[SimSlot]:
         slots = self._disk.slots.get(self._folder, {})
@@ -266,6 +274,7 @@ class SimInWork:
         slots = self._disk.slots.get(self._folder, {})
         for name in [name for name, slot in slots.items() if slot.is_dead]:
             del slots[name]
+        self._disk.heard.pop(self._folder, None)
         for key in [key for key in self._disk.tables if key[0] == self._folder]:
             del self._disk.tables[key]
 
@@ -301,6 +310,7 @@ class SimDisk:
         self.shelves: dict[str, SimShelf] = {}
         self.slots: dict[str, dict[str, SimSlot]] = {}
         self.tables: dict[tuple[str, str], SimRoots] = {}
+        self.heard: dict[str, int] = {}  # the newest death that each run has heard of, by folder
         self._now = now
 
     def stores(self, point: Callable[[], None]) -> DiskOfProcess:
@@ -319,6 +329,7 @@ class SimDisk:
             self.shelves[folder].cut_power(random)
         self.slots.clear()
         self.tables.clear()
+        self.heard.clear()
 
 
 class DiskOfProcess:

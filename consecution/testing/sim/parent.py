@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from consecution.guarantee.crashes import tells_of_items
 from consecution.guarantee.levels import Robustness
 from consecution.guarantee.messages import Cause
 from consecution.local.restart import FOLDER
@@ -164,9 +165,9 @@ class SimParent:
         if seat.birth:
             runs = tuple(run for slot in process.slots for run in slot.runs)
             cause = Cause("", "ProcessDied", f"{process.name} ended with {code}")
-            self._deaths = [*self._deaths, Death(process.incarnation, runs, False, cause, self._number + 1)][
-                -DEATHS_KEPT:
-            ]
+            death = Death(process.incarnation, runs, False, cause, self._number + 1)
+            if tells_of_items(code, runs, is_cut=False):
+                self._deaths = [*self._deaths, death][-DEATHS_KEPT:]
         self._replace(seat)
 
     def strike(self, fault: Fault) -> bool:

@@ -58,7 +58,7 @@ def test_a_death_is_told_until_every_process_has_the_placement_that_names_it(wor
     world.start("flow", build.plan(1, 1))
     place = worker.place
     worker.place = lambda placement: None
-    worker.crash(1)
+    worker.crash(1, code=-11)
     world.run(1.0)
     assert world.placement().deaths
     assert world.placement().number > world.placement().deaths[0].number
@@ -66,8 +66,38 @@ def test_a_death_is_told_until_every_process_has_the_placement_that_names_it(wor
     worker.placements.clear()
     worker.place(world.placement())
     world.run(0.5)
-    worker.crash(0)
+    worker.crash(0, code=-11)
     assert [death.cause.host for death in world.placement().deaths] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("what", "is_told"),
+    [
+        ({"code": -11}, True),
+        ({"code": 3}, True),
+        ({"code": -9, "runs": ((7, 0, 1),)}, True),
+        ({"code": -9, "is_cut": True}, True),
+        ({"code": -9}, False),
+        ({"code": -15}, False),
+        ({"code": 1, "broke": "internal", "message": "a bug"}, False),
+    ],
+)
+def test_only_an_end_that_may_be_the_fault_of_an_item_is_told_as_a_death(world, build, what, is_told):
+    """Seed 712157: a worker that left killed its executors, and the only item under way was charged for it."""
+    worker = world.worker("a")
+    world.start("flow", build.plan(1, 1))
+    worker.crash(1, **what)
+    world.run(1.0)
+    assert bool(world.placement().deaths) is is_told
+
+
+def test_the_crash_of_an_acker_is_no_items_fault(world, build):
+    """Seed endings:89071: the only item under way was charged for it."""
+    worker = world.worker("a")
+    world.start("flow", build.plan(1, 1))
+    worker.crash(0, "acker", code=-11)
+    world.run(1.0)
+    assert not world.placement().deaths
 
 
 def test_deaths_at_once_again_and_again_are_waited_for_longer_and_longer(world, build):

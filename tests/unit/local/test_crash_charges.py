@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +17,6 @@ from consecution.local.restart import FOLDER, InWorkFiles, Suspicion, leave_caus
 from consecution.plan.stages import plan_of
 from consecution.producers import as_producer
 from consecution.wire.placement import Death
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAME = "sequence"
 REPLAYS_MAX = 1
@@ -245,6 +242,41 @@ def test_an_item_is_not_charged_for_a_crash_with_an_empty_slot_that_may_be_of_an
     assert not opened.journal.dead_letters()
     [feed] = opened.intake.feeds
     assert not feed._attempts
+
+
+def test_a_death_that_the_last_run_went_on_after_charges_nobody_at_the_next_start(lives):
+    """The schedule: an innocent was charged for the death of its host.
+
+    1. An executor crashes with nothing in its slot; what was under way is judged, and the run goes on.
+    2. The producer's host dies with another item alone under way: nobody leaves word; the placement tells the old death.
+    """
+    opened = lives.begin(is_careful=True)
+    turn(opened)
+    old = Death(7, (), False, SEGV, 3)
+    opened.intake.hear_deaths((old,))
+    for _ in range(3):
+        lives.dies()
+        opened = lives.begin(is_careful=True, deaths=(old,))
+        turn(opened)
+        [feed] = opened.intake.feeds
+        assert not feed._attempts
+    new = Death(8, (), False, SEGV, 4)
+    lives.dies()
+    opened = lives.begin(is_careful=True, deaths=(old, new))
+    [feed] = opened.intake.feeds
+    assert feed._attempts == {0: (1, True)}
+
+
+def test_deaths_that_a_full_disk_has_no_space_to_note_change_nothing(lives, monkeypatch):
+    def full(path, text):
+        raise OSError(28, "No space left on device")
+
+    opened = lives.begin(is_careful=True)
+    turn(opened)
+    monkeypatch.setattr(Path, "write_text", full)
+    opened.intake.hear_deaths((Death(7, (), False, SEGV, 3),))
+    monkeypatch.undo()
+    assert not (lives.folder / FOLDER / "heard").exists()
 
 
 def out(opened):

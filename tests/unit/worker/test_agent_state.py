@@ -623,6 +623,15 @@ def test_a_crash_leaves_word_for_the_next_start_on_its_journal(
     assert "SIGSEGV" in left.cause.message
 
 
+def test_a_kill_with_nothing_in_work_leaves_no_word(desk: Desk) -> None:
+    """Else the next start would take the only item under way for its cause."""
+    child = child_id()
+    desk.wants(replace(order(child, bundle=""), journal="flow.1"))
+    desk.does(ChildStarted(child, 4000))
+    desk.does(ChildSaid(child, Born(11, "tcp://127.0.0.1:9", 4000, "0.1", "3.11")))
+    assert not [one for one in desk.does(ChildExited(child, -9)) if isinstance(one, LeaveWord)]
+
+
 # ---- what clients want of a child ------------------------------------------------------------------------------------
 
 
