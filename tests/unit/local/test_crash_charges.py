@@ -248,7 +248,7 @@ def test_a_death_that_the_last_run_went_on_after_charges_nobody_at_the_next_star
     """The schedule: an innocent was charged for the death of its host.
 
     1. An executor crashes with nothing in its slot; what was under way is judged, and the run goes on.
-    2. The producer's host dies with another item alone under way: nobody leaves word; the placement tells the old death.
+    2. The producer's host dies with another item alone out: no word is left, and the placement tells the old death.
     """
     opened = lives.begin(is_careful=True)
     turn(opened)
