@@ -6,6 +6,7 @@ no item's pass that was given up, unless the run says that this node's state is 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from consecution.testing.sim.promises import Promise, Violation
@@ -56,6 +57,7 @@ class Summed:
         Raises:
             Violation: A sum isn't right, and nobody says so.
         """
+        given = Counter(oracle.items.values())  # handed over again after a death before its sender heard yes
         for node, by_copy in sorted(self._counted.items()):
             if node in state_lost:
                 continue
@@ -68,6 +70,6 @@ class Summed:
                         found = f"the sums of {node} lack {seq}, which is completed behind {entry}"
                         raise Violation(Promise.ONE_OUTCOME, found)
                     counted = [n for n in tokens if n in right]
-                    if len(counted) > self._widths[entry]:
+                    if len(counted) > self._widths[entry] * given[oracle.items[seq]]:
                         found = f"the sums of {node} count {seq} {len(counted)} times behind {entry}"
                         raise Violation(Promise.ONE_OUTCOME, found)
